@@ -1,0 +1,126 @@
+"""Settings, read once from the environment. `docs/settings.md` is the table of them."""
+
+import hashlib
+import hmac
+from enum import StrEnum
+from pathlib import Path
+from typing import Self
+
+from pydantic import Field, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+DEVELOPMENT_SECRET = "development-only-secret-never-use-it-in-production"  # noqa: S105 - published on purpose
+MIN_SECRET_LENGTH = 32
+
+
+class Environment(StrEnum):
+    DEVELOPMENT = "development"
+    STAGING = "staging"
+    PRODUCTION = "production"
+
+
+class Settings(BaseSettings):
+    """Where the service runs and with what. Raises `ValidationError` naming the setting that is wrong."""
+
+    model_config = SettingsConfigDict(env_file=None, extra="ignore", frozen=True)
+
+    environment: Environment = Field(
+        default=Environment.DEVELOPMENT,
+        description="`development`, `staging` (production's rules, with `dev` login and sandbox payments)"
+        " or `production`",
+    )
+    data: Path = Field(
+        default=Path("data"),
+        description="Folder of the SQLite file and the embedded Valkey, in development",
+    )
+    database_url: str = Field(
+        default="",
+        description="`postgresql://…` in production; empty: a SQLite file in `DATA`",
+    )
+    redis_url: str = Field(
+        default="",
+        description="`redis://…` or `rediss://…`; empty: an embedded Valkey, started and stopped by the service"
+        " (development only)",
+    )
+    secret_key: str = Field(
+        default=DEVELOPMENT_SECRET,
+        description="At least 32 characters; signs tokens and hashes operator keys. Changing it logs everybody out",
+    )
+    public_url: str = Field(
+        default="http://127.0.0.1:8000",
+        description="The address under which members and payment providers reach the service",
+    )
+    sandbox_url: str = Field(
+        default="",
+        description="Where the service itself reaches the sandbox cashier, when that is not `PUBLIC_URL`",
+    )
+    host: str = Field(default="127.0.0.1", description="Interface to listen on")
+    port: int = Field(default=8000, ge=1, le=65535, description="Port to listen on")
+    processes: int = Field(default=1, ge=1, le=64, description="API processes; more than one needs PostgreSQL")
+    workers_inside: bool = Field(
+        default=True,
+        description="Run the workers inside the API process; set to `false` where `python -m app worker` runs",
+    )
+    database_pool_size: int = Field(default=10, ge=1, le=200, description="Connections per process")
+    access_token_seconds: int = Field(default=3600, ge=60, le=86400, description="Life of an access token")
+    refresh_token_seconds: int = Field(
+        default=30 * 86400,
+        ge=3600,
+        le=365 * 86400,
+        description="Life of a refresh token; each use starts it anew",
+    )
+    live_stream_seconds: int = Field(
+        default=900,
+        ge=5,
+        le=86400,
+        description="Longest life of one live stream; clients reconnect where they were",
+    )
+    drain_seconds: int = Field(
+        default=5,
+        ge=1,
+        le=300,
+        description="How long a stopping process waits for requests in flight",
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.environment == Environment.DEVELOPMENT:
+            return self
+        if self.secret_key == DEVELOPMENT_SECRET:
+            raise ValueError("SECRET_KEY: the default secret is public; set your own")
+        if len(self.secret_key) < MIN_SECRET_LENGTH:
+            raise ValueError(f"SECRET_KEY: must have at least {MIN_SECRET_LENGTH} characters")
+        if not self.database_url.startswith("postgresql"):
+            raise ValueError("DATABASE_URL: production needs a postgresql:// address")
+        if not self.redis_url:
+            raise ValueError("REDIS_URL: production needs a redis:// address")
+        if self.environment == Environment.PRODUCTION and not self.public_url.startswith("https://"):
+            raise ValueError("PUBLIC_URL: production needs an https:// address")
+        return self
+
+    @model_validator(mode="after")
+    def _check_processes(self) -> Self:
+        if self.processes > 1 and self.is_sqlite:
+            raise ValueError("PROCESSES: SQLite serves one process; set DATABASE_URL to PostgreSQL")
+        if self.processes > 1 and not self.redis_url:
+            raise ValueError("PROCESSES: the embedded Valkey serves one process; set REDIS_URL")
+        return self
+
+    @property
+    def is_sqlite(self) -> bool:
+        """Whether the database is a SQLite file."""
+        return not self.database_url.startswith("postgresql")
+
+    @property
+    def has_sandbox(self) -> bool:
+        """Whether `dev` login and the sandbox cashier exist here. Never in production."""
+        return self.environment != Environment.PRODUCTION
+
+    @property
+    def cashier_url(self) -> str:
+        """Where the service and the sandbox cashier reach each other."""
+        return (self.sandbox_url or self.public_url).rstrip("/")
+
+    def key_for(self, purpose: str) -> bytes:
+        """A 32-byte key of its own for each purpose, derived from `SECRET_KEY`."""
+        return hmac.digest(self.secret_key.encode(), purpose.encode(), hashlib.sha256)

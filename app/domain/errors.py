@@ -1,0 +1,448 @@
+"""Every refusal the service makes, by kind. The kind gives the HTTP status (in `routers/problems.py`),
+the class gives the stable code, its two texts and its typed details. `docs/errors.md` lists them all.
+"""
+
+from dataclasses import dataclass, fields, is_dataclass
+from typing import ClassVar
+
+
+class KaituanError(Exception):
+    """Something a caller is told. `code` is stable; `en` and `zh` are the titles."""
+
+    code: ClassVar[str]
+    en: ClassVar[str]
+    zh: ClassVar[str]
+
+    def details(self) -> dict[str, str | int | None]:
+        """The typed fields of this refusal, by name."""
+        return {field.name: getattr(self, field.name) for field in fields(self)} if is_dataclass(self) else {}
+
+
+class BadRequestError(KaituanError):
+    """The request lacks something every such request needs."""
+
+
+class UnauthenticatedError(KaituanError):
+    """We do not know who is asking."""
+
+
+class ForbiddenError(KaituanError):
+    """We know who is asking, and they may not."""
+
+
+class NotFoundError(KaituanError):
+    """There is no such thing, or not for this caller."""
+
+
+class ConflictError(KaituanError):
+    """The state of things refuses it now."""
+
+
+class GoneError(KaituanError):
+    """It is over for good."""
+
+
+class InvalidError(KaituanError):
+    """The shape or the content of the request is wrong."""
+
+
+class MethodError(KaituanError):
+    """The address exists, the method does not."""
+
+
+class TooLargeError(KaituanError):
+    """The request is bigger than we read."""
+
+
+class UnavailableError(KaituanError):
+    """We cannot tell, or cannot do it now. The same request may be repeated."""
+
+
+# 400
+
+
+class IdempotencyKeyMissing(BadRequestError):
+    code = "idempotency_key_missing"
+    en = "This call needs an Idempotency-Key header"
+    zh = "此接口需要 Idempotency-Key 请求头"
+
+
+class BadRequest(BadRequestError):
+    code = "bad_request"
+    en = "The request could not be read"
+    zh = "无法读取请求"
+
+
+# 401
+
+
+class CredentialsMissing(UnauthenticatedError):
+    code = "credentials_missing"
+    en = "Credentials are required"
+    zh = "需要登录凭证"
+
+
+class TokenInvalid(UnauthenticatedError):
+    code = "token_invalid"
+    en = "The token is not valid"
+    zh = "令牌无效"
+
+
+class TokenExpired(UnauthenticatedError):
+    code = "token_expired"
+    en = "The token has expired"
+    zh = "令牌已过期"
+
+
+class ApiKeyInvalid(UnauthenticatedError):
+    code = "api_key_invalid"
+    en = "The API key is not valid"
+    zh = "API 密钥无效"
+
+
+class SignatureInvalid(UnauthenticatedError):
+    code = "signature_invalid"
+    en = "The signature, its time or its form is not valid"
+    zh = "签名、签名时间或格式无效"
+
+
+class LoginRefused(UnauthenticatedError):
+    code = "login_refused"
+    en = "The provider does not confirm this login"
+    zh = "登录提供方未确认此登录"
+
+
+# 403
+
+
+@dataclass(eq=False)
+class ScopeMissing(ForbiddenError):
+    code = "scope_missing"
+    en = "The API key lacks a scope"
+    zh = "API 密钥缺少权限"
+    scope: str
+
+
+class ProviderDisabled(ForbiddenError):
+    code = "provider_disabled"
+    en = "This provider is not enabled here"
+    zh = "此环境未启用该提供方"
+
+
+# 404
+
+
+class RouteNotFound(NotFoundError):
+    code = "route_not_found"
+    en = "There is nothing at this address"
+    zh = "此地址不存在"
+
+
+class CommunityNotFound(NotFoundError):
+    code = "community_not_found"
+    en = "There is no such community"
+    zh = "社群不存在"
+
+
+class ProductNotFound(NotFoundError):
+    code = "product_not_found"
+    en = "There is no such product"
+    zh = "商品不存在"
+
+
+class SkuNotFound(NotFoundError):
+    code = "sku_not_found"
+    en = "There is no such sku"
+    zh = "商品规格不存在"
+
+
+class SaleNotFound(NotFoundError):
+    code = "sale_not_found"
+    en = "There is no such sale"
+    zh = "活动不存在"
+
+
+class OfferNotFound(NotFoundError):
+    code = "offer_not_found"
+    en = "There is no such offer in this sale"
+    zh = "此活动中没有该报价"
+
+
+class GroupNotFound(NotFoundError):
+    code = "group_not_found"
+    en = "There is no such group"
+    zh = "团不存在"
+
+
+class OrderNotFound(NotFoundError):
+    code = "order_not_found"
+    en = "There is no such order of yours"
+    zh = "您没有该订单"
+
+
+class PaymentNotFound(NotFoundError):
+    code = "payment_not_found"
+    en = "There is no such payment"
+    zh = "支付单不存在"
+
+
+class ProviderNotFound(NotFoundError):
+    code = "provider_not_found"
+    en = "There is no such provider"
+    zh = "提供方不存在"
+
+
+class InviteNotFound(NotFoundError):
+    code = "invite_not_found"
+    en = "There is no such invite"
+    zh = "邀请不存在"
+
+
+# 405
+
+
+class MethodNotAllowed(MethodError):
+    code = "method_not_allowed"
+    en = "This address does not answer to that method"
+    zh = "此地址不支持该请求方法"
+
+
+# 409
+
+
+@dataclass(eq=False)
+class SaleNotOpen(ConflictError):
+    code = "sale_not_open"
+    en = "The sale has not opened yet"
+    zh = "活动尚未开始"
+    opens_at: str
+
+
+class SalePaused(ConflictError):
+    code = "sale_paused"
+    en = "The sale is paused"
+    zh = "活动已暂停"
+
+
+@dataclass(eq=False)
+class SoldOut(ConflictError):
+    code = "sold_out"
+    en = "Sold out"
+    zh = "已售罄"
+    left: int
+
+
+class GroupFull(ConflictError):
+    code = "group_full"
+    en = "The group is full"
+    zh = "该团已满员"
+
+
+class GroupClosed(ConflictError):
+    code = "group_closed"
+    en = "The group is closed"
+    zh = "该团已结束"
+
+
+class AlreadyInGroup(ConflictError):
+    code = "already_in_group"
+    en = "You are already in this group"
+    zh = "您已在此团中"
+
+
+@dataclass(eq=False)
+class MemberLimit(ConflictError):
+    code = "member_limit"
+    en = "You have reached the number of orders this sale allows you"
+    zh = "您在本活动的下单次数已达上限"
+    limit: int
+
+
+class OfferNotInGroup(ConflictError):
+    code = "offer_not_in_group"
+    en = "This group buys another product"
+    zh = "该团购买的是另一件商品"
+
+
+class InviteMismatch(ConflictError):
+    code = "invite_mismatch"
+    en = "The invite is for something else"
+    zh = "该邀请不适用于此处"
+
+
+@dataclass(eq=False)
+class OrderNotHeld(ConflictError):
+    code = "order_not_held"
+    en = "Only an unpaid order can do this"
+    zh = "只有待支付订单可以执行此操作"
+    state: str
+
+
+@dataclass(eq=False)
+class OrderNotShippable(ConflictError):
+    code = "order_not_shippable"
+    en = "Only a confirmed order can be shipped"
+    zh = "只有已成团订单可以发货"
+    state: str
+
+
+@dataclass(eq=False)
+class OrderNotCompletable(ConflictError):
+    code = "order_not_completable"
+    en = "Only a shipped order can be completed"
+    zh = "只有已发货订单可以完成"
+    state: str
+
+
+@dataclass(eq=False)
+class OrderNotRefundable(ConflictError):
+    code = "order_not_refundable"
+    en = "Only a paid order that has not been shipped can be refunded"
+    zh = "只有已支付且未发货的订单可以退款"
+    state: str
+
+
+@dataclass(eq=False)
+class TooManyPayments(ConflictError):
+    code = "too_many_payments"
+    en = "This order has too many payments running"
+    zh = "该订单进行中的支付过多"
+    limit: int
+
+
+@dataclass(eq=False)
+class SaleTransitionRefused(ConflictError):
+    code = "sale_transition_refused"
+    en = "The sale cannot go to that state from this one"
+    zh = "活动无法从当前状态变更"
+    state: str
+
+
+@dataclass(eq=False)
+class SaleNotEditable(ConflictError):
+    code = "sale_not_editable"
+    en = "A published sale keeps these terms"
+    zh = "活动发布后不可修改此项"
+    field: str
+
+
+class SaleWithoutOffers(ConflictError):
+    code = "sale_without_offers"
+    en = "A sale needs an offer before it is published"
+    zh = "发布活动前需要至少一个报价"
+
+
+class SkuAlreadyOffered(ConflictError):
+    code = "sku_already_offered"
+    en = "The sale already offers this sku"
+    zh = "该活动已有此规格的报价"
+
+
+# 410
+
+
+class SaleEnded(GoneError):
+    code = "sale_ended"
+    en = "The sale is over"
+    zh = "活动已结束"
+
+
+@dataclass(eq=False)
+class OrderClosed(GoneError):
+    code = "order_closed"
+    en = "The order is over"
+    zh = "订单已关闭"
+    state: str
+
+
+class InviteExpired(GoneError):
+    code = "invite_expired"
+    en = "The invite is over"
+    zh = "邀请已失效"
+
+
+# 413
+
+
+@dataclass(eq=False)
+class BodyTooLarge(TooLargeError):
+    code = "body_too_large"
+    en = "The request body is too large"
+    zh = "请求体过大"
+    limit_bytes: int
+
+
+# 422
+
+
+class InvalidRequest(InvalidError):
+    code = "invalid_request"
+    en = "The request is not well formed"
+    zh = "请求格式不正确"
+
+
+class IdempotencyKeyReused(InvalidError):
+    code = "idempotency_key_reused"
+    en = "This Idempotency-Key was used for another request"
+    zh = "此 Idempotency-Key 已用于其他请求"
+
+
+@dataclass(eq=False)
+class OrderLimit(InvalidError):
+    code = "order_limit"
+    en = "More units than one order may take"
+    zh = "超过单笔订单的购买上限"
+    limit: int
+
+
+@dataclass(eq=False)
+class InvalidTerms(InvalidError):
+    code = "invalid_terms"
+    en = "A sale cannot work under these terms"
+    zh = "活动规则不成立"
+    field: str
+    reason: str
+
+
+@dataclass(eq=False)
+class AmountTooLarge(InvalidError):
+    code = "amount_too_large"
+    en = "The amount is larger than we handle"
+    zh = "金额超出上限"
+    limit: int
+
+
+# 503
+
+
+class DatabaseUnavailable(UnavailableError):
+    code = "database_unavailable"
+    en = "The outcome is unknown; repeat the request with the same Idempotency-Key"
+    zh = "结果未知，请使用相同的 Idempotency-Key 重试"
+
+
+class DealerUnavailable(UnavailableError):
+    code = "dealer_unavailable"
+    en = "The counters are away for a moment; nothing was taken"
+    zh = "计数服务暂不可用，未占用任何库存"
+
+
+class Busy(UnavailableError):
+    code = "busy"
+    en = "Too many at once; nothing was taken"
+    zh = "请求繁忙，未占用任何库存"
+
+
+class ProviderUnavailable(UnavailableError):
+    code = "provider_unavailable"
+    en = "The payment provider does not answer"
+    zh = "支付渠道暂无响应"
+
+
+# 500
+
+
+class InternalError(KaituanError):
+    code = "internal_error"
+    en = "Something went wrong on our side"
+    zh = "服务内部错误"

@@ -1,0 +1,49 @@
+"""How a group fills, and how it ends."""
+
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from app.domain.machines import Table
+from app.domain.sales import SaleTerms
+
+
+class GroupState(StrEnum):
+    OPEN = "open"
+    FILLED = "filled"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+
+
+GROUP_TRANSITIONS: Table[GroupState] = {
+    GroupState.OPEN: frozenset({GroupState.FILLED, GroupState.FAILED}),
+    GroupState.FILLED: frozenset({GroupState.OPEN, GroupState.SUCCEEDED, GroupState.FAILED}),
+    GroupState.SUCCEEDED: frozenset(),
+    GroupState.FAILED: frozenset(),
+}
+FINAL_GROUP_STATES = frozenset({GroupState.SUCCEEDED, GroupState.FAILED})
+
+
+class FailReason(StrEnum):
+    DEADLINE = "deadline"
+    EMPTY = "empty"
+
+
+def group_deadline(terms: SaleTerms, now: datetime) -> datetime:
+    """When a group opened at `now` must be full and paid: its own time, but never after the sale."""
+    return min(now + timedelta(seconds=terms.group_ttl_seconds), terms.closes_at)
+
+
+def next_state(state: GroupState, size: int, held: int, paid: int) -> GroupState:
+    """The state a running group belongs in, given its seats.
+
+    `held` seats wait for their payment, `paid` seats have it. A final group stays what it is.
+    """
+    if state in FINAL_GROUP_STATES:
+        return state
+    if held + paid == 0:
+        return GroupState.FAILED
+    if paid == size:
+        return GroupState.SUCCEEDED
+    if held + paid == size:
+        return GroupState.FILLED
+    return GroupState.OPEN

@@ -1,0 +1,15 @@
+"""What strangers may see of a member."""
+
+SHORT_NAME = 2
+
+
+def mask_name(name: str) -> str:
+    """A name as strangers see it: the first character, and the last of a longer name.
+
+    `张三` → `张*`, `欧阳娜娜` → `欧**娜`, `alice` → `a***e`.
+    """
+    if len(name) <= 1:
+        return "*"
+    if len(name) == SHORT_NAME:
+        return f"{name[0]}*"
+    return f"{name[0]}{'*' * min(len(name) - 2, 3)}{name[-1]}"

@@ -1,0 +1,18 @@
+"""What an operator's key may do."""
+
+from enum import StrEnum
+
+
+class Scope(StrEnum):
+    CATALOG = "catalog"
+    SALES = "sales"
+    ORDERS = "orders"
+    INVARIANTS = "invariants"
+
+
+SCOPE_MEANINGS = {
+    Scope.CATALOG: "communities and products 社群与商品",
+    Scope.SALES: "sales and their offers 活动与报价",
+    Scope.ORDERS: "orders: list, ship, complete, refund 订单",
+    Scope.INVARIANTS: "run the invariants 对账",
+}

@@ -1,0 +1,80 @@
+"""What a sale is, when it is open, and what one claim may take from it."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from app.domain.errors import InvalidTerms, OrderLimit, SaleEnded, SaleNotOpen, SalePaused
+from app.domain.machines import Table
+
+MAX_GROUP_SIZE = 500
+MAX_STOCK = 10_000_000
+MAX_ORDER_LIMIT = 100
+MAX_MEMBER_LIMIT = 100
+MAX_TTL_SECONDS = 30 * 24 * 3600
+
+
+class SaleKind(StrEnum):
+    GROUP = "group"
+
+
+class SaleState(StrEnum):
+    DRAFT = "draft"
+    SCHEDULED = "scheduled"
+    LIVE = "live"
+    PAUSED = "paused"
+    ENDED = "ended"
+
+
+SALE_TRANSITIONS: Table[SaleState] = {
+    SaleState.DRAFT: frozenset({SaleState.SCHEDULED}),
+    SaleState.SCHEDULED: frozenset({SaleState.LIVE, SaleState.ENDED}),
+    SaleState.LIVE: frozenset({SaleState.PAUSED, SaleState.ENDED}),
+    SaleState.PAUSED: frozenset({SaleState.LIVE, SaleState.ENDED}),
+    SaleState.ENDED: frozenset(),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class SaleTerms:
+    """The rules of a sale as they stood when they were read."""
+
+    state: SaleState
+    opens_at: datetime
+    closes_at: datetime
+    group_size: int
+    group_ttl_seconds: int
+    hold_ttl_seconds: int
+    order_limit: int
+    member_limit: int
+
+
+def check_terms(terms: SaleTerms) -> None:
+    """Refuse terms under which a sale could not work.
+
+    Raises `InvalidTerms`: the window is empty, or a hold outlives the group it is for.
+    """
+    if terms.closes_at <= terms.opens_at:
+        raise InvalidTerms(field="closes_at", reason="must be after opens_at")
+    if terms.hold_ttl_seconds > terms.group_ttl_seconds:
+        raise InvalidTerms(field="hold_ttl_seconds", reason="must not exceed group_ttl_seconds")
+
+
+def check_open(terms: SaleTerms, now: datetime) -> None:
+    """Refuse a claim outside the sale's window.
+
+    The clock decides, not the worker that writes the state: a scheduled sale sells from `opens_at` on, a
+    live one until `closes_at`. Raises `SaleNotOpen`, `SalePaused`, `SaleEnded`.
+    """
+    if terms.state == SaleState.DRAFT or (terms.state == SaleState.SCHEDULED and now < terms.opens_at):
+        raise SaleNotOpen(opens_at=terms.opens_at.isoformat())
+    if terms.state == SaleState.ENDED or now >= terms.closes_at:
+        raise SaleEnded
+    if terms.state == SaleState.PAUSED:
+        raise SalePaused
+
+
+def check_quantity(terms: SaleTerms, quantity: int) -> None:
+    """Refuse more units in one order than the sale allows. Raises `OrderLimit`."""
+    if not 1 <= quantity <= terms.order_limit:
+        raise OrderLimit(limit=terms.order_limit)

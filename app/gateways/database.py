@@ -1,0 +1,151 @@
+"""The database: PostgreSQL, or one SQLite file."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from pathlib import Path
+from typing import Any
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, event
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from app.config import Settings
+
+log = logging.getLogger(__name__)
+PROJECT = Path(__file__).parents[2] / "pyproject.toml"
+SQLITE_BUSY_SECONDS = 20
+
+
+class DatabaseNotReady(Exception):
+    """The database cannot be used; the message says which setting or command mends it."""
+
+
+DRIVERS = {"postgresql": "asyncpg", "postgres": "asyncpg", "sqlite": "aiosqlite"}
+
+
+def async_url(url: str) -> str:
+    """The address with the driver we use, whatever driver it named. Raises `DatabaseNotReady` for others."""
+    scheme, _, rest = url.partition("://")
+    name = scheme.partition("+")[0]
+    if name not in DRIVERS:
+        raise DatabaseNotReady("DATABASE_URL: must begin with postgresql:// or sqlite:///")
+    return f"{'sqlite' if name == 'sqlite' else 'postgresql'}+{DRIVERS[name]}://{rest}"
+
+
+def database_url(settings: Settings) -> str:
+    """The address of the database the settings mean: `DATABASE_URL`, or a SQLite file in `DATA`."""
+    return settings.database_url or f"sqlite:///{settings.data.resolve() / 'kaituan.sqlite3'}"
+
+
+class Database:
+    """Connections, transactions and snapshots. Use `open_database`."""
+
+    def __init__(self, url: str, pool_size: int) -> None:
+        self.url = async_url(url)
+        self.is_sqlite = self.url.startswith("sqlite")
+        options: dict[str, Any] = {"pool_size": pool_size, "max_overflow": 0, "pool_timeout": 15}
+        if self.is_sqlite:
+            options["connect_args"] = {"timeout": SQLITE_BUSY_SECONDS, "isolation_level": None}
+        else:
+            options |= {"pool_pre_ping": True, "connect_args": {"timeout": 10, "command_timeout": 30}}
+        self.engine: AsyncEngine = create_async_engine(self.url, **options)
+        if self.is_sqlite:
+            event.listen(self.engine.sync_engine, "connect", _prepare_sqlite)
+            event.listen(self.engine.sync_engine, "begin", _begin_sqlite)
+        # SQLite has one writer. Waiting here is fair and wakes at once; waiting in the file lock is neither.
+        self._writer: AbstractAsyncContextManager[Any] = asyncio.Lock() if self.is_sqlite else nullcontext()
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[AsyncSession]:
+        """A session whose work is committed on exit and rolled back on an exception."""
+        async with self._writer, self.engine.connect() as connection:
+            if self.is_sqlite:
+                connection = await connection.execution_options(sqlite_begin="BEGIN IMMEDIATE")  # noqa: PLW2901
+            async with AsyncSession(connection, expire_on_commit=False) as session:
+                yield session
+                await session.commit()
+
+    @asynccontextmanager
+    async def snapshot(self) -> AsyncIterator[AsyncSession]:
+        """A session to read from; all its reads see the same moment. Nothing it writes is kept."""
+        async with self.engine.connect() as connection:
+            if not self.is_sqlite:
+                connection = await connection.execution_options(  # noqa: PLW2901
+                    isolation_level="REPEATABLE READ",
+                    postgresql_readonly=True,
+                )
+            async with AsyncSession(connection, expire_on_commit=False) as session:
+                yield session
+
+    async def ping(self) -> None:
+        """Ask the database for one row. Raises a SQLAlchemy error when it does not answer."""
+        async with self.engine.connect() as connection:
+            await connection.exec_driver_sql("SELECT 1")
+
+    async def check_ready(self) -> None:
+        """Raise `DatabaseNotReady` unless the database answers and has the newest migration."""
+        try:
+            async with self.engine.connect() as connection:
+                current = await connection.run_sync(_current_revision)
+        except (DBAPIError, OSError, TimeoutError) as error:
+            raise DatabaseNotReady(f"DATABASE_URL: the database does not answer ({error})") from error
+        newest = ScriptDirectory.from_config(_alembic(self.url)).get_current_head()
+        if current != newest:
+            raise DatabaseNotReady(
+                f"DATABASE_URL: the tables are at migration {current}, the code needs {newest};"
+                " run `python -m app migrate`",
+            )
+
+    async def migrate(self) -> None:
+        """Bring the tables to the newest migration. Raises `DatabaseNotReady` when the database is away."""
+        try:
+            await asyncio.to_thread(command.upgrade, _alembic(self.url), "head")
+        except (DBAPIError, OSError, TimeoutError) as error:
+            raise DatabaseNotReady(f"DATABASE_URL: the database does not answer ({error})") from error
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self.engine.dispose()
+
+
+@asynccontextmanager
+async def open_database(url: str, pool_size: int) -> AsyncIterator[Database]:
+    """A database for the time of the context."""
+    database = Database(url, pool_size)
+    try:
+        yield database
+    finally:
+        await database.close()
+
+
+def is_outage(error: BaseException) -> bool:
+    """Whether a database error means that the database is away or overloaded, not that the statement is wrong."""
+    if isinstance(error, DBAPIError):
+        return error.connection_invalidated or isinstance(error, OperationalError | InterfaceError)
+    return isinstance(error, OSError | TimeoutError)
+
+
+def _prepare_sqlite(connection: Any, _record: Any) -> None:
+    for pragma in ("journal_mode=WAL", "foreign_keys=ON", "synchronous=FULL"):
+        connection.execute(f"PRAGMA {pragma}").close()
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    connection.exec_driver_sql(connection.get_execution_options().get("sqlite_begin", "BEGIN"))
+
+
+def _current_revision(connection: Connection) -> str | None:
+    return MigrationContext.configure(connection).get_current_revision()
+
+
+def _alembic(url: str) -> Config:
+    config = Config(toml_file=PROJECT)
+    config.attributes["url"] = url
+    return config

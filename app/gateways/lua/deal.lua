@@ -1,0 +1,124 @@
+-- Take the places of one claim in one step, or refuse and take none.
+--
+-- KEYS  1 terms (hash)  2 claims (hash)  3 pending (zset)  4 purchases (hash)
+--       5 offer (hash)  6 units (bitmap)  7 request (string)  8 group (hash)  9 seats (bitmap)
+-- ARGV  1 now, ms  2 order id  3 member id  4 offer id  5 quantity  6 group id
+--       7 deadline of a new group, ms, or '' to join  8 life of the request key, ms
+-- Returns  {'taken', order id, claim as JSON} | {'unloaded'} | {code of the refusal, detail}
+-- Replay   the same request key gets the order id and the places it got before, also while its first
+--          caller is still at work; every place has one bit or field, so nothing is taken twice.
+
+local terms, claims, pending, purchases = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local offer, units, request, group, seats = KEYS[5], KEYS[6], KEYS[7], KEYS[8], KEYS[9]
+local now, order_id, member_id = tonumber(ARGV[1]), ARGV[2], ARGV[3]
+local quantity, group_id, new_deadline = tonumber(ARGV[5]), ARGV[6], ARGV[7]
+
+local t = redis.call('HMGET', terms, 'selling', 'opens', 'closes', 'member_limit', 'group_size', 'expires')
+if not t[1] then
+  return {'unloaded'}
+end
+local expires = tonumber(t[6])
+
+local earlier = redis.call('GET', request)
+if earlier then
+  local claim = redis.call('HGET', claims, earlier)
+  if claim then
+    return {'taken', earlier, claim}
+  end
+end
+
+if now < tonumber(t[2]) then
+  return {'sale_not_open', t[2]}
+end
+if t[1] == 'ended' or now >= tonumber(t[3]) then
+  return {'sale_ended'}
+end
+if t[1] == 'paused' then
+  return {'sale_paused'}
+end
+
+if new_deadline == '' then
+  local g = redis.call('HMGET', group, 'size', 'deadline', 'open', 'held', 'paid', 'member:' .. member_id)
+  if not g[1] then
+    return {'unloaded'}
+  end
+  if g[3] ~= '1' or now >= tonumber(g[2]) then
+    return {'group_closed'}
+  end
+  if g[6] then
+    return {'already_in_group'}
+  end
+  if tonumber(g[4]) + tonumber(g[5]) >= tonumber(g[1]) then
+    return {'group_full'}
+  end
+end
+
+local purchase = nil
+for number = 1, tonumber(t[4]) do
+  if redis.call('HEXISTS', purchases, member_id .. ':' .. number) == 0 then
+    purchase = number
+    break
+  end
+end
+if not purchase then
+  return {'member_limit', t[4]}
+end
+
+local o = redis.call('HMGET', offer, 'stock', 'taken', 'low')
+if not o[1] then
+  return {'unloaded'}
+end
+local stock, left = tonumber(o[1]), tonumber(o[1]) - tonumber(o[2])
+if left < quantity then
+  return {'sold_out', tostring(left)}
+end
+
+-- The lowest free bit, searched from the byte that was lowest last time.
+local function take(bitmap, from_byte)
+  local bit = redis.call('BITPOS', bitmap, 0, from_byte)
+  if bit < 0 then
+    bit = redis.call('STRLEN', bitmap) * 8
+  end
+  redis.call('SETBIT', bitmap, bit, 1)
+  return bit
+end
+
+local numbers, low = {}, tonumber(o[3])
+for index = 1, quantity do
+  local bit = take(units, low)
+  numbers[index] = bit + 1
+  low = math.floor(bit / 8)
+end
+if numbers[quantity] > stock then -- the count and the bits disagree: rebuild from the rows
+  for _, number in ipairs(numbers) do
+    redis.call('SETBIT', units, number - 1, 0)
+  end
+  redis.call('UNLINK', terms)
+  return {'unloaded'}
+end
+redis.call('HSET', offer, 'low', low)
+redis.call('HINCRBY', offer, 'taken', quantity)
+redis.call('PEXPIREAT', units, expires)
+
+if new_deadline ~= '' then
+  redis.call('HSET', group, 'size', t[5], 'deadline', new_deadline, 'open', '1', 'held', 0, 'paid', 0)
+end
+local seat = take(seats, 0) + 1
+redis.call('HSET', group, 'member:' .. member_id, order_id)
+redis.call('HINCRBY', group, 'held', 1)
+redis.call('PEXPIREAT', group, expires)
+redis.call('PEXPIREAT', seats, expires)
+
+redis.call('HSET', purchases, member_id .. ':' .. purchase, order_id)
+redis.call('PEXPIREAT', purchases, expires)
+
+local claim = cjson.encode({
+  offer_id = ARGV[4], units = numbers, group_id = group_id, seat = seat,
+  member_id = member_id, purchase = purchase, paid = false,
+})
+redis.call('HSET', claims, order_id, claim)
+redis.call('PEXPIREAT', claims, expires)
+redis.call('ZADD', pending, now, order_id)
+redis.call('PEXPIREAT', pending, expires)
+redis.call('SET', request, order_id, 'PX', ARGV[8])
+return {'taken', order_id, claim}

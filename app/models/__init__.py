@@ -1,0 +1,38 @@
+"""Every table. Importing this package fills `SQLModel.metadata`."""
+
+from app.models.columns import new_id
+from app.models.communities import Community
+from app.models.events import Event
+from app.models.groups import Group, Purchase, Seat, Unit
+from app.models.invites import Invite
+from app.models.members import Member, OperatorKey, Session
+from app.models.orders import Order
+from app.models.payments import Notification, Payment, Refund
+from app.models.products import Product, Sku
+from app.models.sales import Offer, Sale
+from app.models.sandbox import SandboxCallback, SandboxCharge, SandboxRefund
+
+__all__ = [
+    "Community",
+    "Event",
+    "Group",
+    "Invite",
+    "Member",
+    "Notification",
+    "Offer",
+    "OperatorKey",
+    "Order",
+    "Payment",
+    "Product",
+    "Purchase",
+    "Refund",
+    "Sale",
+    "SandboxCallback",
+    "SandboxCharge",
+    "SandboxRefund",
+    "Seat",
+    "Session",
+    "Sku",
+    "Unit",
+    "new_id",
+]

@@ -1,0 +1,78 @@
+"""Groups, and the numbered places a claim takes: seats, units, purchases.
+
+A place is a row whose primary key is the place itself. Taking it is inserting the row, giving it back is
+deleting it; the database refuses the second taker.
+"""
+
+from datetime import datetime
+
+from sqlalchemy import Index, UniqueConstraint
+from sqlmodel import Field, SQLModel
+
+from app.domain.groups import FailReason, GroupState
+from app.domain.sales import MAX_GROUP_SIZE
+from app.models.columns import check, id_field, link_field, state_field
+
+
+class Group(SQLModel, table=True):
+    __tablename__ = "groups"
+    __table_args__ = (
+        check("size", f"size BETWEEN 2 AND {MAX_GROUP_SIZE}"),
+        check("ended", "(ended_at IS NOT NULL) = (state IN ('failed', 'succeeded'))"),
+        check("succeeded_in_time", "state <> 'succeeded' OR ended_at <= deadline_at"),
+        check("failed_with_reason", "(fail_reason IS NOT NULL) = (state = 'failed')"),
+        Index(None, "sale_id", "state", "deadline_at"),
+        Index(None, "state", "deadline_at"),
+    )
+
+    id: str = id_field("grp")
+    sale_id: str = link_field("sales.id")
+    product_id: str = link_field("products.id")
+    state: GroupState = state_field(GroupState)
+    size: int
+    leader_id: str = link_field("members.id")
+    opened_at: datetime
+    deadline_at: datetime
+    ended_at: datetime | None = None
+    fail_reason: FailReason | None = state_field(FailReason, default=None, nullable=True)
+
+
+class Seat(SQLModel, table=True):
+    """Place `number` of 1..size in a group."""
+
+    __tablename__ = "seats"
+    __table_args__ = (
+        UniqueConstraint("group_id", "member_id"),
+        check("number", "number BETWEEN 1 AND size"),
+    )
+
+    group_id: str = link_field("groups.id", primary_key=True)
+    number: int = Field(primary_key=True)
+    size: int
+    member_id: str = link_field("members.id")
+    order_id: str = link_field("orders.id", unique=True)
+
+
+class Unit(SQLModel, table=True):
+    """Unit `number` of 1..stock of an offer."""
+
+    __tablename__ = "units"
+    __table_args__ = (check("number", "number BETWEEN 1 AND stock"),)
+
+    offer_id: str = link_field("offers.id", primary_key=True)
+    number: int = Field(primary_key=True)
+    stock: int
+    order_id: str = link_field("orders.id", index=True)
+
+
+class Purchase(SQLModel, table=True):
+    """Purchase `number` of 1..member_limit of a member in a sale."""
+
+    __tablename__ = "purchases"
+    __table_args__ = (check("number", "number BETWEEN 1 AND member_limit"),)
+
+    sale_id: str = link_field("sales.id", primary_key=True)
+    member_id: str = link_field("members.id", primary_key=True)
+    number: int = Field(primary_key=True)
+    member_limit: int
+    order_id: str = link_field("orders.id", unique=True)

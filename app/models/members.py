@@ -1,0 +1,43 @@
+"""People: members, their sessions, and operators' keys."""
+
+from datetime import datetime
+
+from sqlalchemy import JSON, UniqueConstraint
+from sqlmodel import Field, SQLModel
+
+from app.models.columns import id_field, link_field
+
+
+class Member(SQLModel, table=True):
+    __tablename__ = "members"
+    __table_args__ = (UniqueConstraint("provider", "subject"),)
+
+    id: str = id_field("mem")
+    provider: str = Field(max_length=20)
+    subject: str = Field(max_length=120)
+    name: str = Field(max_length=60)
+    created_at: datetime
+
+
+class Session(SQLModel, table=True):
+    """One login. The refresh token is rotated: only the newest one's hash is kept."""
+
+    __tablename__ = "sessions"
+
+    id: str = id_field("ses")
+    member_id: str = link_field("members.id", index=True)
+    refresh_hash: str = Field(max_length=64)
+    expires_at: datetime
+    revoked_at: datetime | None = None
+    created_at: datetime
+
+
+class OperatorKey(SQLModel, table=True):
+    __tablename__ = "operator_keys"
+
+    id: str = id_field("key")
+    name: str = Field(max_length=60)
+    key_hash: str = Field(max_length=64, unique=True)
+    scopes: list[str] = Field(sa_type=JSON)
+    created_at: datetime
+    revoked_at: datetime | None = None

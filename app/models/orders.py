@@ -1,0 +1,50 @@
+from datetime import datetime
+
+from sqlalchemy import Index, Text, UniqueConstraint
+from sqlmodel import Field, SQLModel
+
+from app.domain.orders import OrderState
+from app.models.columns import big_field, check, id_field, link_field, state_field
+
+
+class Order(SQLModel, table=True):
+    """What one claim took. `request_key`, `request_hash` and `answer` make the claim repeatable: the same
+    key gets the same answer for ever.
+    """
+
+    __tablename__ = "orders"
+    __table_args__ = (
+        UniqueConstraint("sale_id", "member_id", "request_key"),
+        check("amount", "amount = unit_price * quantity AND amount > 0"),
+        check("quantity", "quantity >= 1"),
+        check("paid_at", "paid_at IS NOT NULL OR state IN ('held', 'expired', 'cancelled')"),
+        check(
+            "confirmed_at",
+            "confirmed_at IS NOT NULL OR state NOT IN ('confirmed', 'fulfilled', 'completed')",
+        ),
+        Index(None, "member_id", "id"),
+        Index(None, "group_id"),
+        Index(None, "state", "hold_expires_at"),
+        Index(None, "sale_id", "changed_at"),
+    )
+
+    id: str = id_field("ord")
+    sale_id: str = link_field("sales.id")
+    group_id: str = link_field("groups.id")
+    offer_id: str = link_field("offers.id")
+    member_id: str = link_field("members.id")
+    seat_number: int
+    quantity: int
+    unit_price: int = big_field()
+    amount: int = big_field()
+    currency: str = Field(max_length=3)
+    state: OrderState = state_field(OrderState)
+    invite_code: str | None = Field(default=None, foreign_key="invites.code", max_length=20)
+    hold_expires_at: datetime
+    paid_at: datetime | None = None
+    confirmed_at: datetime | None = None
+    created_at: datetime
+    changed_at: datetime
+    request_key: str = Field(max_length=128)
+    request_hash: str = Field(max_length=64)
+    answer: str = Field(sa_type=Text)

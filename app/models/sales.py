@@ -1,0 +1,78 @@
+"""Sales and their offers."""
+
+from datetime import datetime
+
+from sqlalchemy import Index, UniqueConstraint
+from sqlmodel import Field, SQLModel
+
+from app.domain.money import MAX_AMOUNT
+from app.domain.sales import (
+    MAX_GROUP_SIZE,
+    MAX_MEMBER_LIMIT,
+    MAX_ORDER_LIMIT,
+    MAX_STOCK,
+    SaleKind,
+    SaleState,
+    SaleTerms,
+)
+from app.models.columns import big_field, check, id_field, link_field, state_field
+
+
+class Sale(SQLModel, table=True):
+    __tablename__ = "sales"
+    __table_args__ = (
+        check("window", "opens_at < closes_at"),
+        check("group_size", f"group_size BETWEEN 2 AND {MAX_GROUP_SIZE}"),
+        check("ttls", "hold_ttl_seconds BETWEEN 1 AND group_ttl_seconds"),
+        check("order_limit", f"order_limit BETWEEN 1 AND {MAX_ORDER_LIMIT}"),
+        check("member_limit", f"member_limit BETWEEN 1 AND {MAX_MEMBER_LIMIT}"),
+        Index(None, "state", "closes_at"),
+    )
+
+    id: str = id_field("sal")
+    community_id: str = link_field("communities.id", index=True)
+    kind: SaleKind = state_field(SaleKind)
+    title: str = Field(max_length=120)
+    description: str = Field(max_length=2000)
+    state: SaleState = state_field(SaleState)
+    currency: str = Field(max_length=3)
+    opens_at: datetime
+    closes_at: datetime
+    group_size: int
+    group_ttl_seconds: int
+    hold_ttl_seconds: int
+    order_limit: int
+    member_limit: int
+    created_at: datetime
+    changed_at: datetime
+
+    def terms(self) -> SaleTerms:
+        """The sale's rules, as the domain reads them."""
+        return SaleTerms(
+            state=self.state,
+            opens_at=self.opens_at,
+            closes_at=self.closes_at,
+            group_size=self.group_size,
+            group_ttl_seconds=self.group_ttl_seconds,
+            hold_ttl_seconds=self.hold_ttl_seconds,
+            order_limit=self.order_limit,
+            member_limit=self.member_limit,
+        )
+
+
+class Offer(SQLModel, table=True):
+    __tablename__ = "offers"
+    __table_args__ = (
+        UniqueConstraint("sale_id", "sku_id"),
+        check("price", f"price BETWEEN 1 AND {MAX_AMOUNT}"),
+        check("list_price", "list_price IS NULL OR list_price >= price"),
+        check("stock", f"stock BETWEEN 1 AND {MAX_STOCK}"),
+    )
+
+    id: str = id_field("off")
+    sale_id: str = link_field("sales.id")
+    product_id: str = link_field("products.id")
+    sku_id: str = link_field("skus.id")
+    price: int = big_field()
+    list_price: int | None = big_field(default=None, nullable=True)
+    stock: int

@@ -1,0 +1,63 @@
+"""Field types that several schemas share."""
+
+import unicodedata
+from typing import Annotated, Generic, TypeVar
+
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
+
+from app.domain.money import MAX_AMOUNT
+
+Item = TypeVar("Item")
+MAX_PAGE = 100
+
+
+def _printable(value: str) -> str:
+    if any(unicodedata.category(letter) in {"Cc", "Cs"} and letter not in "\n\t" for letter in value):
+        raise ValueError("must not contain control characters")
+    return value
+
+
+Name = Annotated[
+    str,
+    StringConstraints(strip_whitespace=True, min_length=1, max_length=60),
+    AfterValidator(_printable),
+]
+Title = Annotated[
+    str,
+    StringConstraints(strip_whitespace=True, min_length=1, max_length=120),
+    AfterValidator(_printable),
+]
+Prose = Annotated[str, StringConstraints(strip_whitespace=True, max_length=500), AfterValidator(_printable)]
+LongProse = Annotated[str, StringConstraints(strip_whitespace=True, max_length=2000), AfterValidator(_printable)]
+Amount = Annotated[int, Field(ge=1, le=MAX_AMOUNT, description="Minor units, e.g. fen 分", examples=[4900])]
+Currency = Annotated[str, Field(pattern="^[A-Z]{3}$", description="ISO 4217", examples=["CNY"])]
+Moment = Annotated[AwareDatetime, Field(description="RFC 3339 with a time zone", examples=["2026-12-12T00:00:00Z"])]
+
+
+def id_of(prefix: str) -> object:
+    """The pattern of an id with this prefix."""
+    return Field(pattern=f"^{prefix}_[0-9a-f]{{32}}$", examples=[f"{prefix}_019a0c5e7d0a7b3c8f21a4d5e6f70812"])
+
+
+CommunityId = Annotated[str, id_of("com")]
+ProductId = Annotated[str, id_of("prd")]
+SkuId = Annotated[str, id_of("sku")]
+SaleId = Annotated[str, id_of("sal")]
+OfferId = Annotated[str, id_of("off")]
+GroupId = Annotated[str, id_of("grp")]
+OrderId = Annotated[str, id_of("ord")]
+MemberId = Annotated[str, id_of("mem")]
+InviteCode = Annotated[str, Field(pattern="^[0-9A-Za-z]{8,20}$", examples=["7Yp2KqXw3N"])]
+
+
+class Body(BaseModel):
+    """A request body: what it does not know, it refuses."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class Page(BaseModel, Generic[Item]):
+    """A part of a list, newest first. Pass `next` as `after` to read on; None when there is no more."""
+
+    items: list[Item]
+    next: str | None = None

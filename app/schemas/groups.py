@@ -1,0 +1,77 @@
+from datetime import datetime
+from typing import Annotated
+
+from pydantic import BaseModel, Field
+
+from app.domain.groups import FailReason, GroupState
+from app.domain.sales import MAX_ORDER_LIMIT
+from app.schemas.fields import Body, InviteCode, OfferId
+from app.schemas.orders import OrderPublic
+
+
+class ClaimCreate(Body):
+    """What to take: units of one offer, and with them a seat."""
+
+    offer_id: OfferId
+    quantity: Annotated[int, Field(ge=1, le=MAX_ORDER_LIMIT)] = 1
+    invite_code: InviteCode | None = Field(default=None, description="Who brought you 邀请码")
+
+
+class SeatPublic(BaseModel):
+    number: int = Field(description="1 … size")
+    name: str = Field(description="Masked unless you are in the group 非团员显示脱敏昵称")
+    leader: bool
+    paid: bool
+    you: bool = False
+
+
+class GroupCounts(BaseModel):
+    """How full a group is. `size = held + paid + left`."""
+
+    id: str
+    sale_id: str
+    product_id: str
+    state: GroupState
+    size: int
+    held: int = Field(description="Seats waiting for their payment 待支付")
+    paid: int = Field(description="Seats paid for 已支付")
+    left: int = Field(description="Free seats 空位")
+    leader_name: str
+    opened_at: datetime
+    deadline_at: datetime
+    ended_at: datetime | None
+    fail_reason: FailReason | None
+
+
+class GroupPublic(GroupCounts):
+    members: list[SeatPublic] = Field(description="Taken seats, by number")
+
+
+class GroupList(BaseModel):
+    """Nearest to full first, then nearest to their deadline."""
+
+    items: list[GroupCounts]
+
+
+class ClaimAnswer(BaseModel):
+    group: GroupPublic
+    order: OrderPublic
+
+
+class Change(BaseModel):
+    """One thing that happened in a group, and the group as it is now."""
+
+    id: int = Field(description="Grows with every change of this group; pass it as `after` or `Last-Event-ID`")
+    type: str = Field(examples=["seat.paid"])
+    seat: int | None = None
+    at: datetime
+    group: GroupPublic
+
+
+class Changes(BaseModel):
+    """Changes after the id that was asked for, oldest first. `final`: there will be no more."""
+
+    group: GroupPublic
+    changes: list[Change]
+    after: int = Field(description="Pass as `after` next time")
+    final: bool

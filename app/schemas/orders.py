@@ -1,0 +1,60 @@
+from datetime import datetime
+
+from pydantic import BaseModel, Field
+
+from app.domain.orders import OrderState
+from app.domain.payments import PaymentOutcome, PaymentState, RefundReason
+from app.domain.refunds import RefundState
+
+
+class OrderPublic(BaseModel):
+    id: str
+    sale_id: str
+    group_id: str
+    offer_id: str
+    seat_number: int
+    quantity: int
+    unit_price: int = Field(description="Minor units")
+    amount: int = Field(description="`unit_price × quantity`, minor units")
+    currency: str
+    state: OrderState
+    invite_code: str | None
+    hold_expires_at: datetime = Field(description="Pay before this moment 支付截止时间")
+    paid_at: datetime | None
+    confirmed_at: datetime | None = Field(description="When its group succeeded 成团时间")
+    created_at: datetime
+
+
+class PaymentSummary(BaseModel):
+    id: str
+    provider: str
+    state: PaymentState
+    outcome: PaymentOutcome | None = Field(
+        description="Of captured money: kept for the seat, or refunded; null while it is being decided",
+    )
+    amount: int
+    captured_amount: int | None
+    captured_at: datetime | None
+
+
+class RefundSummary(BaseModel):
+    id: str
+    payment_id: str
+    reason: RefundReason
+    state: RefundState
+    amount: int
+    created_at: datetime
+    succeeded_at: datetime | None
+
+
+class OrderDetail(OrderPublic):
+    """An order with the money that moved for it."""
+
+    payments: list[PaymentSummary]
+    refunds: list[RefundSummary]
+
+
+class OperatorOrder(OrderPublic):
+    """An order as operators see it."""
+
+    member_id: str

@@ -1,0 +1,111 @@
+from datetime import datetime
+from typing import Annotated
+
+from pydantic import BaseModel, Field
+
+from app.domain.sales import (
+    MAX_GROUP_SIZE,
+    MAX_MEMBER_LIMIT,
+    MAX_ORDER_LIMIT,
+    MAX_STOCK,
+    MAX_TTL_SECONDS,
+    SaleKind,
+    SaleState,
+)
+from app.schemas.fields import Amount, Body, CommunityId, Currency, LongProse, Moment, SkuId, Title
+
+GroupSize = Annotated[int, Field(ge=2, le=MAX_GROUP_SIZE, description="Seats of each group 成团人数")]
+GroupTtl = Annotated[
+    int, Field(ge=1, le=MAX_TTL_SECONDS, description="How long a group may take to fill 成团时限（秒）")
+]
+HoldTtl = Annotated[
+    int, Field(ge=1, le=MAX_TTL_SECONDS, description="How long a seat waits for its payment 支付时限（秒）")
+]
+OrderLimit = Annotated[int, Field(ge=1, le=MAX_ORDER_LIMIT, description="Units one order may take 单笔限购")]
+MemberLimit = Annotated[
+    int, Field(ge=1, le=MAX_MEMBER_LIMIT, description="Running or successful orders per member 每人限购次数")
+]
+Stock = Annotated[int, Field(ge=1, le=MAX_STOCK, description="Units there are 库存")]
+
+
+class OfferCreate(Body):
+    sku_id: SkuId
+    price: Amount
+    list_price: Amount | None = Field(default=None, description="Price outside the sale, for display 原价")
+    stock: Stock
+
+
+class SaleCreate(Body):
+    """A draft. It sells once it is published and its window has opened."""
+
+    community_id: CommunityId
+    kind: SaleKind = SaleKind.GROUP
+    title: Title
+    description: LongProse = ""
+    currency: Currency = "CNY"
+    opens_at: Moment
+    closes_at: Moment
+    group_size: GroupSize
+    group_ttl_seconds: GroupTtl
+    hold_ttl_seconds: HoldTtl
+    order_limit: OrderLimit = 1
+    member_limit: MemberLimit = 1
+    offers: Annotated[list[OfferCreate], Field(max_length=20)] = Field(default_factory=list)
+
+
+class OfferUpdate(Body):
+    """A published offer may only get more stock."""
+
+    sku_id: SkuId
+    price: Amount | None = None
+    list_price: Amount | None = None
+    stock: Stock | None = None
+
+
+class SaleUpdate(Body):
+    """A draft may change in everything; a published sale only in its texts, a later end and more stock."""
+
+    title: Title | None = None
+    description: LongProse | None = None
+    opens_at: Moment | None = None
+    closes_at: Moment | None = None
+    group_size: GroupSize | None = None
+    group_ttl_seconds: GroupTtl | None = None
+    hold_ttl_seconds: HoldTtl | None = None
+    order_limit: OrderLimit | None = None
+    member_limit: MemberLimit | None = None
+    offers: Annotated[list[OfferUpdate], Field(max_length=20)] | None = Field(
+        default=None,
+        description="Offers to add or change, by sku",
+    )
+
+
+class OfferPublic(BaseModel):
+    id: str
+    product_id: str
+    product_title: str
+    sku_id: str
+    sku_name: str
+    price: int = Field(description="Minor units")
+    list_price: int | None
+    stock: int
+    taken: int = Field(description="Units in running or successful orders, live 已占用")
+    left: int = Field(description="Units that can be claimed now, live 剩余")
+
+
+class SalePublic(BaseModel):
+    id: str
+    community_id: str
+    kind: SaleKind
+    title: str
+    description: str
+    state: SaleState
+    currency: str
+    opens_at: datetime
+    closes_at: datetime
+    group_size: int
+    group_ttl_seconds: int
+    hold_ttl_seconds: int
+    order_limit: int
+    member_limit: int
+    offers: list[OfferPublic]

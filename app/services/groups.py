@@ -1,0 +1,222 @@
+"""Groups: who sits in them, what state follows, and how they end."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Integer, case, func
+from sqlmodel import col, select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from app.domain.errors import GroupNotFound, SaleNotFound
+from app.domain.groups import (
+    FINAL_GROUP_STATES,
+    GROUP_TRANSITIONS,
+    FailReason,
+    GroupState,
+    next_state,
+)
+from app.domain.members import mask_name
+from app.domain.orders import ORDER_TRANSITIONS, PAID_SEAT_STATES, OrderState
+from app.domain.payments import PaymentOutcome, RefundReason
+from app.domain.sales import SaleState
+from app.models import Group, Member, Order, Payment, Sale, Seat
+from app.schemas.groups import GroupCounts, GroupList, GroupPublic, SeatPublic
+from app.services import refunds
+from app.services.locks import lock_orders
+from app.services.places import give_back, record_order
+from app.services.transactions import Work
+from app.state import State
+
+
+@dataclass(frozen=True, slots=True)
+class Seated:
+    """A taken seat with what is shown of it."""
+
+    number: int
+    member_id: str
+    name: str
+    paid: bool
+
+
+async def get_group(state: State, group_id: str, viewer_id: str | None) -> GroupPublic:
+    """A group as the viewer may see it. Raises `GroupNotFound`."""
+    async with state.database.snapshot() as session:
+        return await view(session, group_id, viewer_id)
+
+
+async def list_groups(state: State, sale_id: str, group_state: GroupState, limit: int, now: datetime) -> GroupList:
+    """Groups of a sale in one state, nearest to full first. Open groups past their deadline are left out.
+
+    Raises `SaleNotFound`.
+    """
+    paid = func.sum(case((col(Order.state).in_(PAID_SEAT_STATES), 1), else_=0))
+    taken = func.count(col(Seat.number))
+    statement = (
+        select(Group, Member.name, taken, func.coalesce(func.cast(paid, Integer), 0))
+        .join(Member, col(Member.id) == Group.leader_id)
+        .join(Seat, col(Seat.group_id) == Group.id, isouter=True)
+        .join(Order, col(Order.id) == Seat.order_id, isouter=True)
+        .where(Group.sale_id == sale_id, Group.state == group_state)
+        .group_by(col(Group.id), col(Member.name))
+        .order_by(col(Group.size) - taken, col(Group.deadline_at), col(Group.id))
+        .limit(limit)
+    )
+    if group_state not in FINAL_GROUP_STATES:
+        statement = statement.where(Group.deadline_at > now)
+    async with state.database.snapshot() as session:
+        sale = await session.get(Sale, sale_id)
+        if sale is None or sale.state == SaleState.DRAFT:
+            raise SaleNotFound
+        rows = (await session.exec(statement)).all()
+    return GroupList(
+        items=[
+            GroupCounts(**_counts(group, mask_name(name), seats - paid, paid)) for group, name, seats, paid in rows
+        ],
+    )
+
+
+async def read_seats(session: AsyncSession, group_id: str) -> list[Seated]:
+    """The taken seats of a group, by number."""
+    rows = await session.exec(
+        select(Seat.number, Seat.member_id, Member.name, Order.state)
+        .join(Member, col(Member.id) == Seat.member_id)
+        .join(Order, col(Order.id) == Seat.order_id)
+        .where(Seat.group_id == group_id)
+        .order_by(col(Seat.number)),
+    )
+    return [
+        Seated(number=number, member_id=member_id, name=name, paid=order_state in PAID_SEAT_STATES)
+        for number, member_id, name, order_state in rows.all()
+    ]
+
+
+async def view(session: AsyncSession, group_id: str, viewer_id: str | None) -> GroupPublic:
+    """A group as the viewer may see it. Raises `GroupNotFound`."""
+    group = await session.get(Group, group_id)
+    if group is None:
+        raise GroupNotFound
+    leader = await session.get_one(Member, group.leader_id)
+    return present(group, await read_seats(session, group_id), leader.name, viewer_id)
+
+
+def present(group: Group, seats: Sequence[Seated], leader_name: str, viewer_id: str | None) -> GroupPublic:
+    """Shape a group for a viewer: its own members see names, strangers see masked ones."""
+    inside = any(seat.member_id == viewer_id for seat in seats)
+    paid = sum(seat.paid for seat in seats)
+    shown = leader_name if inside else mask_name(leader_name)
+    return GroupPublic(
+        **_counts(group, shown, len(seats) - paid, paid),
+        members=[
+            SeatPublic(
+                number=seat.number,
+                name=seat.name if inside else mask_name(seat.name),
+                leader=seat.member_id == group.leader_id,
+                paid=seat.paid,
+                you=seat.member_id == viewer_id,
+            )
+            for seat in seats
+        ],
+    )
+
+
+async def settle(work: Work, group: Group) -> None:
+    """Move a locked group to the state its seats call for, after any of them changed."""
+    seats = await read_seats(work.session, group.id)
+    paid = sum(seat.paid for seat in seats)
+    await _pass_lead(work, group, seats)
+    match next_state(group.state, group.size, len(seats) - paid, paid):
+        case group.state:
+            pass
+        case GroupState.SUCCEEDED:
+            await _succeed(work, group)
+        case GroupState.FAILED:
+            await fail(work, group, FailReason.EMPTY)
+        case target:
+            await _move(work, group, target)
+
+
+async def fail(work: Work, group: Group, reason: FailReason) -> None:
+    """End a locked group without success: unpaid orders expire, paid ones are refunded, all places return."""
+    moved = await _move(work, group, GroupState.FAILED, ended_at=work.now, fail_reason=reason)
+    if moved is None:
+        return
+    work.closed.append(moved)
+    for order in await lock_orders(work.session, group.id, OrderState.HELD):
+        await give_back(work, order, OrderState.EXPIRED)
+    for order in await lock_orders(work.session, group.id, OrderState.PAID):
+        await give_back(work, order, OrderState.REFUNDING)
+        kept = await work.session.exec(
+            select(Payment).where(Payment.order_id == order.id, Payment.outcome == PaymentOutcome.KEPT),
+        )
+        await refunds.promise(work, kept.one(), order, RefundReason.GROUP_FAILED)
+
+
+async def _succeed(work: Work, group: Group) -> None:
+    orders = await lock_orders(work.session, group.id, OrderState.PAID)
+    ended_at = max(order.paid_at for order in orders if order.paid_at is not None)
+    moved = await _move(work, group, GroupState.SUCCEEDED, ended_at=ended_at)
+    if moved is None:
+        return
+    work.closed.append(moved)
+    for order in orders:
+        confirmed = await work.advance(
+            ORDER_TRANSITIONS,
+            order,
+            OrderState.CONFIRMED,
+            confirmed_at=work.now,
+            changed_at=work.now,
+        )
+        if confirmed is not None:
+            record_order(work, confirmed, OrderState.PAID)
+
+
+async def _move(work: Work, group: Group, target: GroupState, **values: datetime | FailReason) -> Group | None:
+    before = group.state
+    moved = await work.advance(GROUP_TRANSITIONS, group, target, **values)
+    if moved is not None:
+        name = "reopened" if target == GroupState.OPEN else target
+        work.record(
+            f"group.{name}",
+            group.id,
+            states=(before, target),
+            sale_id=group.sale_id,
+            group_id=group.id,
+            member_id=moved.leader_id,
+        )
+    return moved
+
+
+async def _pass_lead(work: Work, group: Group, seats: list[Seated]) -> None:
+    """When the leader has left, the member of the lowest seat leads."""
+    if not seats or any(seat.member_id == group.leader_id for seat in seats):
+        return
+    group.leader_id = seats[0].member_id
+    work.session.add(group)
+    await work.session.flush()
+    work.record(
+        "group.leader_changed",
+        group.id,
+        sale_id=group.sale_id,
+        group_id=group.id,
+        member_id=group.leader_id,
+        seat=seats[0].number,
+    )
+
+
+def _counts(group: Group, leader_name: str, held: int, paid: int) -> dict[str, object]:
+    return {
+        "id": group.id,
+        "sale_id": group.sale_id,
+        "product_id": group.product_id,
+        "state": group.state,
+        "size": group.size,
+        "held": held,
+        "paid": paid,
+        "left": group.size - held - paid,
+        "leader_name": leader_name,
+        "opened_at": group.opened_at,
+        "deadline_at": group.deadline_at,
+        "ended_at": group.ended_at,
+        "fail_reason": group.fail_reason,
+    }

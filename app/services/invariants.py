@@ -1,0 +1,231 @@
+"""The promises as queries: each must find nothing. `GET /v1/ops/invariants` runs them all on one snapshot."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import text
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from app.domain.groups import GROUP_TRANSITIONS
+from app.domain.machines import Table
+from app.domain.orders import ACTIVE_ORDER_STATES, ORDER_TRANSITIONS, PAID_SEAT_STATES
+from app.domain.payments import PAYMENT_TRANSITIONS
+from app.domain.refunds import REFUND_TRANSITIONS
+from app.domain.sales import SALE_TRANSITIONS
+from app.models.columns import quoted
+from app.schemas.invariants import InvariantsPublic, Violation
+from app.state import State
+
+LIMIT = 100
+"""Violations shown of each invariant."""
+ACTIVE = quoted(ACTIVE_ORDER_STATES)
+PAID = quoted(PAID_SEAT_STATES)
+
+
+@dataclass(frozen=True, slots=True)
+class Invariant:
+    """A rule, and a query of (subject, detail) that finds what breaks it."""
+
+    id: str
+    rule: str
+    query: str
+
+
+def _paths(kind: str, table: Table[Any]) -> str:
+    """Events that are not a step of the table, or do not begin where the last one ended."""
+    births = {"group": "open", "order": "held", "payment": "created", "refund": "created", "sale": "draft"}
+    steps = ", ".join(f"'{source}>{target}'" for source in sorted(table) for target in sorted(table[source]))
+    return f"""
+        SELECT subject, coalesce(from_state, '-') || ' > ' || to_state FROM (
+            SELECT subject, from_state, to_state,
+                   lag(to_state) OVER (PARTITION BY subject ORDER BY id) AS last_state
+            FROM events WHERE to_state IS NOT NULL AND type LIKE '{kind}.%'
+        ) AS history
+        WHERE coalesce(from_state, '-') <> coalesce(last_state, '-')
+           OR (from_state IS NULL AND to_state <> '{births[kind]}')
+           OR (from_state IS NOT NULL AND from_state || '>' || to_state NOT IN ({steps}))"""
+
+
+def _told(kind: str, plural: str) -> str:
+    """Rows whose state is not what their last event says."""
+    return f"""
+        SELECT id, state || ', last event says ' || coalesce(told, 'nothing') FROM (
+            SELECT id, state, (
+                SELECT to_state FROM events WHERE subject = {plural}.id AND to_state IS NOT NULL
+                ORDER BY id DESC LIMIT 1
+            ) AS told FROM {plural}
+        ) AS {kind}_rows WHERE told IS NULL OR told <> state"""
+
+
+MACHINES: dict[str, tuple[str, Table[Any]]] = {
+    "group": ("groups", GROUP_TRANSITIONS),
+    "order": ("orders", ORDER_TRANSITIONS),
+    "payment": ("payments", PAYMENT_TRANSITIONS),
+    "refund": ("refunds", REFUND_TRANSITIONS),
+    "sale": ("sales", SALE_TRANSITIONS),
+}
+
+INVARIANTS = [
+    Invariant(
+        "I1",
+        "units taken of an offer are no more than its stock, all numbers in range and distinct",
+        """SELECT offers.id, count(*) || ' of ' || offers.stock
+           FROM offers JOIN units ON units.offer_id = offers.id GROUP BY offers.id, offers.stock
+           HAVING count(*) > offers.stock OR min(units.number) < 1 OR max(units.number) > offers.stock
+               OR count(DISTINCT units.number) < count(*)""",
+    ),
+    Invariant(
+        "I2",
+        "an active order has exactly its quantity of units, any other none",
+        f"""SELECT orders.id, orders.state || ', ' || count(units.number) || ' of ' || orders.quantity
+            FROM orders LEFT JOIN units ON units.order_id = orders.id
+            GROUP BY orders.id, orders.state, orders.quantity
+            HAVING count(units.number) <> CASE WHEN orders.state IN ({ACTIVE}) THEN orders.quantity ELSE 0 END""",
+    ),
+    Invariant(
+        "I3",
+        "a member's active purchases in a sale are no more than the limit",
+        f"""SELECT orders.member_id, sales.id || ': ' || count(*) || ' of ' || sales.member_limit
+            FROM orders JOIN sales ON sales.id = orders.sale_id WHERE orders.state IN ({ACTIVE})
+            GROUP BY orders.member_id, sales.id, sales.member_limit HAVING count(*) > sales.member_limit""",
+    ),
+    Invariant(
+        "I4",
+        "seats of a group are no more than its size, numbers in range and distinct",
+        """SELECT groups.id, count(*) || ' of ' || groups.size
+           FROM groups JOIN seats ON seats.group_id = groups.id GROUP BY groups.id, groups.size
+           HAVING count(*) > groups.size OR min(seats.number) < 1 OR max(seats.number) > groups.size
+               OR count(DISTINCT seats.number) < count(*)""",
+    ),
+    Invariant(
+        "I5",
+        "a member has one seat in a group",
+        """SELECT group_id, member_id || ': ' || count(*) FROM seats
+           GROUP BY group_id, member_id HAVING count(*) > 1""",
+    ),
+    Invariant(
+        "I6",
+        "an active order has its seat and its purchase, any other has neither",
+        f"""SELECT orders.id, orders.state || ': ' || count(DISTINCT seats.number) || ' seats, '
+                   || count(DISTINCT purchases.number) || ' purchases'
+            FROM orders
+            LEFT JOIN seats ON seats.order_id = orders.id AND seats.group_id = orders.group_id
+                           AND seats.number = orders.seat_number AND seats.member_id = orders.member_id
+            LEFT JOIN purchases ON purchases.order_id = orders.id
+            GROUP BY orders.id, orders.state
+            HAVING count(DISTINCT seats.number) <> CASE WHEN orders.state IN ({ACTIVE}) THEN 1 ELSE 0 END
+                OR count(DISTINCT purchases.number) <> CASE WHEN orders.state IN ({ACTIVE}) THEN 1 ELSE 0 END""",
+    ),
+    Invariant(
+        "I7",
+        "a group succeeded exactly if all its seats were paid before its deadline",
+        """SELECT groups.id, groups.state || ', confirmed ' || count(orders.id) || ' of ' || groups.size
+           FROM groups LEFT JOIN orders ON orders.group_id = groups.id AND orders.confirmed_at IS NOT NULL
+           GROUP BY groups.id, groups.state, groups.size, groups.deadline_at
+           HAVING count(orders.id) <> CASE WHEN groups.state = 'succeeded' THEN groups.size ELSE 0 END
+               OR max(orders.paid_at) > groups.deadline_at""",
+    ),
+    Invariant(
+        "I8",
+        "no group is full and paid and still running; filled means that every seat is taken",
+        f"""SELECT id, state || ', paid ' || paid || ', taken ' || taken || ' of ' || size FROM (
+                SELECT groups.id, groups.state, groups.size, count(seats.number) AS taken,
+                       sum(CASE WHEN orders.state IN ({PAID}) THEN 1 ELSE 0 END) AS paid
+                FROM groups LEFT JOIN seats ON seats.group_id = groups.id
+                            LEFT JOIN orders ON orders.id = seats.order_id
+                WHERE groups.state IN ('open', 'filled') GROUP BY groups.id, groups.state, groups.size
+            ) AS running
+            WHERE paid = size OR (state = 'filled') <> (taken = size) OR taken = 0""",
+    ),
+    *(
+        Invariant(f"I9 {kind}", f"the history of every {kind} is a path of its table", _paths(kind, table))
+        for kind, (_, table) in MACHINES.items()
+    ),
+    Invariant(
+        "I10",
+        "nothing ends twice",
+        """SELECT subject, to_state || ' ' || count(*) || ' times' FROM events
+           WHERE type IN ('group.failed', 'group.succeeded', 'order.expired', 'order.cancelled', 'order.refunded',
+                          'refund.succeeded', 'payment.captured', 'sale.ended')
+           GROUP BY subject, to_state HAVING count(*) > 1""",
+    ),
+    Invariant(
+        "I13",
+        "an order that was paid keeps exactly one payment, any other none",
+        f"""SELECT orders.id, orders.state || ', kept ' || count(payments.id)
+            FROM orders LEFT JOIN payments ON payments.order_id = orders.id AND payments.outcome = 'kept'
+            GROUP BY orders.id, orders.state
+            HAVING count(payments.id)
+                <> CASE WHEN orders.state IN ({PAID}) THEN 1 ELSE 0 END""",
+    ),
+    Invariant(
+        "I14",
+        "refunds of a payment equal what was promised, never more than was captured; refunded money in full",
+        """SELECT payments.id, 'captured ' || coalesce(payments.captured_amount, 0)
+                  || ', promised ' || payments.refunded_amount || ', refunds ' || coalesce(sum(refunds.amount), 0)
+           FROM payments LEFT JOIN refunds ON refunds.payment_id = payments.id
+           GROUP BY payments.id, payments.captured_amount, payments.refunded_amount, payments.outcome
+           HAVING coalesce(sum(refunds.amount), 0) <> payments.refunded_amount
+               OR payments.refunded_amount > coalesce(payments.captured_amount, 0)
+               OR (payments.outcome = 'refunded' AND payments.refunded_amount <> payments.captured_amount)""",
+    ),
+    Invariant(
+        "I15",
+        "a confirmed order is refunded only by an operator",
+        """SELECT orders.id, refunds.reason FROM orders JOIN refunds ON refunds.order_id = orders.id
+           JOIN payments ON payments.id = refunds.payment_id
+           WHERE orders.confirmed_at IS NOT NULL AND refunds.reason IN ('group_failed')""",
+    ),
+    Invariant(
+        "I16",
+        "paid = quoted = price × quantity",
+        """SELECT orders.id, 'quoted ' || orders.amount || ', kept ' || payments.captured_amount
+           FROM orders JOIN payments ON payments.order_id = orders.id AND payments.outcome = 'kept'
+           WHERE payments.captured_amount <> orders.amount OR payments.captured_currency <> orders.currency
+              OR orders.amount <> orders.unit_price * orders.quantity""",
+    ),
+    Invariant(
+        "I17",
+        "money kept for running groups is what their paid orders cost",
+        """SELECT group_id, 'kept ' || kept || ', orders ' || owed FROM (
+               SELECT orders.group_id, sum(CASE WHEN orders.state = 'paid' THEN orders.amount ELSE 0 END) AS owed,
+                      coalesce(sum(payments.captured_amount), 0) AS kept
+               FROM orders JOIN groups ON groups.id = orders.group_id AND groups.state IN ('open', 'filled')
+               LEFT JOIN payments ON payments.order_id = orders.id AND payments.outcome = 'kept'
+               GROUP BY orders.group_id
+           ) AS money WHERE kept <> owed""",
+    ),
+    Invariant(
+        "I19",
+        "nobody brings themselves",
+        """SELECT orders.id, orders.invite_code FROM orders JOIN invites ON invites.code = orders.invite_code
+           WHERE invites.member_id = orders.member_id""",
+    ),
+    *(
+        Invariant(f"I26 {kind}", f"the last event of every {kind} tells its state", _told(kind, plural))
+        for kind, (plural, _) in MACHINES.items()
+    ),
+]
+
+
+async def check_invariants(state: State) -> InvariantsPublic:
+    """Run every invariant on one snapshot of the rows."""
+    async with state.database.snapshot() as session:
+        violations = await find_violations(session)
+    return InvariantsPublic(
+        ok=not violations,
+        checked=[invariant.id for invariant in INVARIANTS],
+        violations=violations,
+    )
+
+
+async def find_violations(session: AsyncSession) -> list[Violation]:
+    """What breaks an invariant, at most `LIMIT` of each."""
+    found = []
+    for invariant in INVARIANTS:
+        rows = await session.execute(text(f"{invariant.query} LIMIT {LIMIT}"))
+        found += [
+            Violation(invariant=invariant.id, rule=invariant.rule, subject=str(subject), detail=str(detail))
+            for subject, detail in rows
+        ]
+    return found

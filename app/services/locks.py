@@ -1,0 +1,64 @@
+"""Every row lock there is, and the order they are taken in: group, then order, then payment.
+
+On SQLite a transaction is alone from its beginning, and the locks are no more than reads of the newest state.
+"""
+
+from collections.abc import Sequence
+
+from sqlmodel import col, select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from app.domain.orders import OrderState
+from app.models import Group, Order, Payment
+
+
+async def lock_group(session: AsyncSession, group_id: str, *, skip_locked: bool = False) -> Group | None:
+    """Lock a group: whoever changes its seats or its state does this first.
+
+    None when there is no such group, or when it is locked and `skip_locked` says not to wait.
+    """
+    found = await session.exec(
+        select(Group)
+        .where(Group.id == group_id)
+        .with_for_update(skip_locked=skip_locked)
+        .execution_options(populate_existing=True),
+    )
+    return found.one_or_none()
+
+
+async def lock_order(session: AsyncSession, order_id: str) -> Order | None:
+    """Lock an order; None when there is no such order."""
+    found = await session.exec(
+        select(Order).where(Order.id == order_id).with_for_update().execution_options(populate_existing=True),
+    )
+    return found.one_or_none()
+
+
+async def lock_order_and_group(
+    session: AsyncSession, order_id: str, *, skip_locked: bool = False
+) -> tuple[Order, Group] | None:
+    """Lock the group of an order, then the order; None when there is no such order, or as `lock_group`."""
+    group_id = (await session.exec(select(Order.group_id).where(Order.id == order_id))).one_or_none()
+    group = None if group_id is None else await lock_group(session, group_id, skip_locked=skip_locked)
+    order = None if group is None else await lock_order(session, order_id)
+    return None if group is None or order is None else (order, group)
+
+
+async def lock_orders(session: AsyncSession, group_id: str, state: OrderState) -> Sequence[Order]:
+    """Lock the orders of a group that are in one state, by id."""
+    found = await session.exec(
+        select(Order)
+        .where(Order.group_id == group_id, Order.state == state)
+        .order_by(col(Order.id))
+        .with_for_update()
+        .execution_options(populate_existing=True),
+    )
+    return found.all()
+
+
+async def lock_payment(session: AsyncSession, payment_id: str) -> Payment | None:
+    """Lock a payment; None when there is no such payment."""
+    found = await session.exec(
+        select(Payment).where(Payment.id == payment_id).with_for_update().execution_options(populate_existing=True),
+    )
+    return found.one_or_none()

@@ -1,0 +1,292 @@
+"""Paying an order. The money is recorded first, in a transaction of its own; where it goes is decided second.
+
+Whatever arrives late, twice, or in the wrong amount ends in a refund that is created in the transaction
+that finds out. A capture that is recorded but not decided (the process died in between) is decided by a worker.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+
+from sqlalchemy import func, update
+from sqlalchemy.exc import IntegrityError
+from sqlmodel import col, select
+
+from app.domain.errors import (
+    IdempotencyKeyReused,
+    OrderClosed,
+    OrderNotFound,
+    OrderNotHeld,
+    PaymentNotFound,
+    ProviderNotFound,
+    TooManyPayments,
+)
+from app.domain.orders import ACTIVE_ORDER_STATES, ORDER_TRANSITIONS, OrderState
+from app.domain.payments import (
+    MAX_OPEN_PAYMENTS,
+    PAYMENT_TRANSITIONS,
+    Capture,
+    PaymentOutcome,
+    PaymentState,
+    decide_capture,
+)
+from app.gateways.payments.provider import Charge, ChargeRequest, ChargeState, PaymentProvider
+from app.models import Group, Notification, Order, Payment, Sale
+from app.schemas.payments import PaymentPublic
+from app.services import groups, refunds
+from app.services.locks import lock_group, lock_order, lock_payment
+from app.services.places import record_order
+from app.services.transactions import Work, transaction
+from app.state import State
+
+CHECK_EVERY = timedelta(seconds=15)
+"""How often a worker asks the provider about a payment of which nothing was heard."""
+
+
+def find_provider(state: State, name: str) -> PaymentProvider:
+    """The provider of that name. Raises `ProviderNotFound`."""
+    provider = state.providers.get(name)
+    if provider is None:
+        raise ProviderNotFound
+    return provider
+
+
+async def create_payment(
+    state: State, member_id: str, order_id: str, provider_name: str, request_key: str
+) -> PaymentPublic:
+    """Start paying an order; the same key gets the same payment.
+
+    First the payment row is committed, then the provider is asked: its answer may be lost, the row is not.
+    Raises `OrderNotFound`, `OrderNotHeld`, `OrderClosed`, `TooManyPayments`, `ProviderNotFound`,
+    `ProviderUnavailable`, `IdempotencyKeyReused`.
+    """
+    provider = find_provider(state, provider_name)
+    now = state.clock()
+    async with transaction(state, now) as work:
+        order = await lock_order(work.session, order_id)
+        if order is None or order.member_id != member_id:
+            raise OrderNotFound
+        payment = await _find_payment(work, order_id, request_key)
+        if payment is None:
+            payment = await _add_payment(work, order, provider_name, request_key)
+        if payment.provider != provider_name:
+            raise IdempotencyKeyReused
+        sale = await work.session.get_one(Sale, order.sale_id)
+    if payment.pay_url is None:
+        charge = await provider.create(
+            ChargeRequest(payment.id, payment.amount, payment.currency, sale.title, payment.expires_at),
+        )
+        async with transaction(state, now) as work:
+            await work.session.execute(
+                update(Payment).where(col(Payment.id) == payment.id).values(pay_url=charge.pay_url),
+            )
+        payment.pay_url = charge.pay_url
+    return PaymentPublic(
+        payment_id=payment.id,
+        order_id=order_id,
+        provider=payment.provider,
+        state=payment.state,
+        amount=payment.amount,
+        currency=payment.currency,
+        pay_url=payment.pay_url or "",
+        expires_at=payment.expires_at,
+    )
+
+
+async def receive_notice(state: State, provider_name: str, headers: Mapping[str, str], body: bytes) -> None:
+    """Act on a provider's notification, once however often it comes.
+
+    Raises `ProviderNotFound`, `SignatureInvalid`, `PaymentNotFound`; then nothing has changed.
+    """
+    provider = find_provider(state, provider_name)
+    now = state.clock()
+    notice = provider.parse_notice(headers, body, now)
+    try:
+        async with transaction(state, now) as work:
+            payment = await lock_payment(work.session, notice.charge.payment_id)
+            if payment is None or payment.provider != provider_name:
+                raise PaymentNotFound
+            work.session.add(
+                Notification(
+                    provider=provider_name,
+                    id=notice.notice_id,
+                    payment_id=payment.id,
+                    received_at=now,
+                ),
+            )
+            await work.session.flush()
+            captured = await _record_charge(work, payment, notice.charge)
+    except IntegrityError:
+        return  # seen before
+    if captured:
+        await decide(state, notice.charge.payment_id)
+
+
+async def check(state: State, payment_id: str, now: datetime) -> bool:
+    """Ask the provider what became of a payment, and close it there when its order needs it no more.
+
+    For notifications that were lost. Returns whether this call was the one to ask.
+    """
+    async with transaction(state, now) as work:
+        claimed = await work.session.execute(
+            update(Payment)
+            .where(
+                col(Payment.id) == payment_id,
+                col(Payment.state).in_([PaymentState.CREATED, PaymentState.FAILED]),
+                col(Payment.check_at) <= now,
+            )
+            .values(check_at=now + CHECK_EVERY)
+            .returning(Payment)
+            .execution_options(synchronize_session=False, populate_existing=True),
+        )
+        payment = claimed.scalar_one_or_none()
+        if payment is None:
+            return False
+        order = await work.session.get_one(Order, payment.order_id)
+        provider = find_provider(state, payment.provider)
+    if payment.pay_url is None and order.state != OrderState.HELD:
+        charge = Charge(payment_id, ChargeState.CLOSED)
+    elif payment.pay_url is None:
+        return True
+    elif order.state != OrderState.HELD or payment.expires_at <= now:
+        charge = await provider.close(payment_id)
+    else:
+        charge = await provider.query(payment_id)
+    async with transaction(state, state.clock()) as work:
+        locked = await lock_payment(work.session, payment_id)
+        captured = locked is not None and await _record_charge(work, locked, charge)
+    if captured:
+        await decide(state, payment_id)
+    return True
+
+
+async def decide(state: State, payment_id: str) -> None:
+    """Give a captured payment its seat or its refund. Harmless when that was done before."""
+    async with transaction(state, state.clock()) as work:
+        payment = await work.session.get_one(Payment, payment_id)
+        order = await work.session.get_one(Order, payment.order_id)
+        group = await lock_group(work.session, order.group_id)
+        if group is not None:
+            await decide_locked(work, group, payment_id)
+
+
+async def decide_locked(work: Work, group: Group, payment_id: str) -> None:
+    """The decision itself, in a transaction that holds the lock of the payment's group.
+
+    The lock makes two last payers count each other, and a payment and a deadline see each other.
+    """
+    payment = await lock_payment(work.session, payment_id)
+    if payment is None or payment.state != PaymentState.CAPTURED or payment.outcome is not None:
+        return
+    order = await lock_order(work.session, payment.order_id)
+    if order is None or payment.captured_at is None:
+        raise AssertionError("a captured payment has an order and a time")
+    kept = await work.session.exec(
+        select(Payment.id).where(Payment.order_id == order.id, Payment.outcome == PaymentOutcome.KEPT),
+    )
+    reason = decide_capture(
+        Capture(
+            captured_amount=payment.captured_amount or 0,
+            captured_currency=payment.captured_currency or "",
+            captured_at=payment.captured_at,
+            order_amount=order.amount,
+            order_currency=order.currency,
+            order_state=order.state,
+            order_has_kept_payment=kept.first() is not None,
+            group_state=group.state,
+            group_deadline_at=group.deadline_at,
+        )
+    )
+    if reason is not None:
+        await refunds.promise(work, payment, order, reason)
+        return
+    await work.session.execute(
+        update(Payment).where(col(Payment.id) == payment.id).values(outcome=PaymentOutcome.KEPT),
+    )
+    paid = await work.advance(
+        ORDER_TRANSITIONS,
+        order,
+        OrderState.PAID,
+        paid_at=payment.captured_at,
+        changed_at=work.now,
+    )
+    if paid is None:
+        raise AssertionError("a held order under the lock of its group can be paid")
+    work.paid.append(paid)
+    record_order(work, paid, OrderState.HELD)
+    await groups.settle(work, group)
+
+
+async def _record_charge(work: Work, payment: Payment, charge: Charge) -> bool:
+    """Write down what the provider says of a payment. True when money was captured just now."""
+    before = payment.state
+    match charge.state:
+        case ChargeState.CAPTURED:
+            moved = await work.advance(
+                PAYMENT_TRANSITIONS,
+                payment,
+                PaymentState.CAPTURED,
+                captured_amount=charge.amount,
+                captured_currency=charge.currency,
+                captured_at=work.now,
+                provider_ref=charge.reference,
+            )
+        case ChargeState.FAILED:
+            moved = await work.advance(PAYMENT_TRANSITIONS, payment, PaymentState.FAILED)
+        case ChargeState.CLOSED:
+            moved = await work.advance(PAYMENT_TRANSITIONS, payment, PaymentState.CLOSED)
+        case ChargeState.PENDING:
+            return False
+    if moved is None:
+        return False
+    await _record(work, moved, before)
+    return moved.state == PaymentState.CAPTURED
+
+
+async def _add_payment(work: Work, order: Order, provider_name: str, request_key: str) -> Payment:
+    if order.state not in ACTIVE_ORDER_STATES or order.hold_expires_at <= work.now:
+        raise OrderClosed(state=order.state)
+    if order.state != OrderState.HELD:
+        raise OrderNotHeld(state=order.state)
+    running = await work.session.exec(
+        select(func.count()).where(
+            Payment.order_id == order.id,
+            col(Payment.state).in_([PaymentState.CREATED, PaymentState.FAILED]),
+        ),
+    )
+    if running.one() >= MAX_OPEN_PAYMENTS:
+        raise TooManyPayments(limit=MAX_OPEN_PAYMENTS)
+    payment = Payment(
+        order_id=order.id,
+        provider=provider_name,
+        amount=order.amount,
+        currency=order.currency,
+        state=PaymentState.CREATED,
+        expires_at=order.hold_expires_at,
+        check_at=work.now + CHECK_EVERY,
+        created_at=work.now,
+        request_key=request_key,
+    )
+    work.session.add(payment)
+    await work.session.flush()
+    await _record(work, payment, None)
+    return payment
+
+
+async def _record(work: Work, payment: Payment, before: PaymentState | None) -> None:
+    order = await work.session.get_one(Order, payment.order_id)
+    work.record(
+        f"payment.{payment.state}",
+        payment.id,
+        states=(before, payment.state),
+        sale_id=order.sale_id,
+        member_id=order.member_id,
+        order_id=order.id,
+        amount=payment.captured_amount or payment.amount,
+    )
+
+
+async def _find_payment(work: Work, order_id: str, request_key: str) -> Payment | None:
+    found = await work.session.exec(
+        select(Payment).where(Payment.order_id == order_id, Payment.request_key == request_key),
+    )
+    return found.one_or_none()

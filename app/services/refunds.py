@@ -1,0 +1,142 @@
+"""Money on its way back: promised in the transaction that finds the reason, pursued until it arrives."""
+
+import logging
+from datetime import datetime, timedelta
+
+from sqlalchemy import update
+from sqlmodel import col, select
+
+from app.domain.errors import ProviderUnavailable
+from app.domain.orders import ORDER_TRANSITIONS, OrderState
+from app.domain.payments import PaymentOutcome, RefundReason
+from app.domain.refunds import ATTENTION_ATTEMPTS, REFUND_TRANSITIONS, RefundState, retry_delay
+from app.gateways.payments.provider import RefundRequest
+from app.models import Order, Payment, Refund
+from app.services.places import record_order
+from app.services.transactions import Work, transaction
+from app.state import State
+
+log = logging.getLogger(__name__)
+LEASE = timedelta(seconds=30)
+"""How long a submitted refund is left to the worker that submitted it."""
+
+
+async def promise(work: Work, payment: Payment, order: Order, reason: RefundReason) -> Refund:
+    """Create the refund of all of a captured payment, in the transaction at hand.
+
+    The payment's CHECK refuses a promise beyond what was captured; the refund's key refuses a second one for
+    the same reason.
+    """
+    amount = payment.captured_amount or 0
+    await work.session.execute(
+        update(Payment)
+        .where(col(Payment.id) == payment.id)
+        .values(outcome=PaymentOutcome.REFUNDED, refunded_amount=Payment.refunded_amount + amount)
+        .execution_options(synchronize_session=False),
+    )
+    refund = Refund(
+        payment_id=payment.id,
+        order_id=order.id,
+        amount=amount,
+        currency=payment.captured_currency or payment.currency,
+        reason=reason,
+        state=RefundState.CREATED,
+        due_at=work.now,
+        created_at=work.now,
+    )
+    work.session.add(refund)
+    await work.session.flush()
+    _record(work, refund, order, None)
+    return refund
+
+
+async def submit(state: State, refund_id: str, now: datetime) -> bool:
+    """Ask the provider for one due refund. Repeating it is harmless: the provider knows the refund's id.
+
+    Returns whether this call was the one to ask.
+    """
+    async with transaction(state, now) as work:
+        refund = await work.session.get_one(Refund, refund_id)
+        order = await work.session.get_one(Order, refund.order_id)
+        before = refund.state
+        claimed = await work.session.execute(
+            update(Refund)
+            .where(
+                col(Refund.id) == refund_id,
+                col(Refund.state) != RefundState.SUCCEEDED,
+                col(Refund.due_at) <= now,
+            )
+            .values(state=RefundState.SUBMITTED, attempts=Refund.attempts + 1, due_at=now + LEASE)
+            .returning(Refund)
+            .execution_options(synchronize_session=False, populate_existing=True),
+        )
+        submitted = claimed.scalar_one_or_none()
+        if submitted is None:
+            return False
+        if before != RefundState.SUBMITTED:
+            _record(work, submitted, order, before)
+        payment = await work.session.get_one(Payment, submitted.payment_id)
+    try:
+        reference = await state.providers[payment.provider].refund(
+            RefundRequest(refund_id, submitted.payment_id, submitted.amount, submitted.currency),
+        )
+    except (ProviderUnavailable, KeyError) as error:
+        await _fail(state, submitted, order, repr(error.__cause__ or error))
+    else:
+        await _succeed(state, submitted, order, reference)
+    return True
+
+
+async def _succeed(state: State, refund: Refund, order: Order, reference: str) -> None:
+    now = state.clock()
+    async with transaction(state, now) as work:
+        moved = await work.advance(
+            REFUND_TRANSITIONS,
+            refund,
+            RefundState.SUCCEEDED,
+            succeeded_at=now,
+            provider_ref=reference,
+            last_error=None,
+        )
+        if moved is None:
+            return
+        _record(work, moved, order, RefundState.SUBMITTED)
+        open_refunds = await work.session.exec(
+            select(Refund.id).where(Refund.order_id == order.id, Refund.state != RefundState.SUCCEEDED),
+        )
+        if open_refunds.first() is None:
+            refunded = await work.advance(ORDER_TRANSITIONS, order, OrderState.REFUNDED, changed_at=now)
+            if refunded is not None:
+                record_order(work, refunded, OrderState.REFUNDING)
+
+
+async def _fail(state: State, refund: Refund, order: Order, error: str) -> None:
+    now = state.clock()
+    log.warning("refund %s: attempt %d failed: %s", refund.id, refund.attempts, error)
+    async with transaction(state, now) as work:
+        moved = await work.advance(
+            REFUND_TRANSITIONS,
+            refund,
+            RefundState.FAILED,
+            due_at=now + retry_delay(refund.attempts),
+            last_error=error[:200],
+        )
+        if moved is None:
+            return
+        _record(work, moved, order, RefundState.SUBMITTED)
+        if moved.attempts == ATTENTION_ATTEMPTS:
+            work.record("refund.needs_attention", moved.id, sale_id=order.sale_id, attempts=moved.attempts)
+
+
+def _record(work: Work, refund: Refund, order: Order, before: RefundState | None) -> None:
+    work.record(
+        f"refund.{refund.state}",
+        refund.id,
+        states=(before, refund.state),
+        sale_id=order.sale_id,
+        member_id=order.member_id,
+        order_id=order.id,
+        payment_id=refund.payment_id,
+        amount=refund.amount,
+        reason=refund.reason,
+    )

@@ -1,0 +1,286 @@
+"""Sales: drawn up, published, paused, ended; and looked at with their live counts."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import update
+from sqlmodel import col, select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from app.domain.errors import (
+    CommunityNotFound,
+    DealerUnavailable,
+    InvalidTerms,
+    SaleEnded,
+    SaleNotEditable,
+    SaleNotFound,
+    SaleTransitionRefused,
+    SaleWithoutOffers,
+    SkuAlreadyOffered,
+    SkuNotFound,
+)
+from app.domain.groups import FINAL_GROUP_STATES
+from app.domain.sales import SALE_TRANSITIONS, SaleState, check_terms
+from app.models import Community, Group, Offer, Product, Sale, Sku
+from app.schemas.fields import Page
+from app.schemas.sales import OfferCreate, OfferPublic, OfferUpdate, SaleCreate, SalePublic, SaleUpdate
+from app.services import dealing
+from app.services.transactions import Work, transaction
+from app.state import State
+
+PUBLISHED_FIELDS = {"title", "description", "closes_at", "offers"}
+"""What may still change after a sale was published; the numbers of its places never shrink."""
+
+
+async def create_sale(state: State, body: SaleCreate) -> SalePublic:
+    """Draw up a sale. Raises `CommunityNotFound`, `SkuNotFound`, `SkuAlreadyOffered`, `InvalidTerms`."""
+    now = state.clock()
+    async with transaction(state, now) as work:
+        if await work.session.get(Community, body.community_id) is None:
+            raise CommunityNotFound
+        sale = Sale(
+            **body.model_dump(exclude={"offers"}),
+            state=SaleState.DRAFT,
+            created_at=now,
+            changed_at=now,
+        )
+        check_terms(sale.terms())
+        work.session.add(sale)
+        await work.session.flush()
+        for offer in body.offers:
+            await _add_offer(work, sale, offer)
+        record_sale(work, sale, None)
+    return await get_sale(state, sale.id, drafts=True)
+
+
+async def update_sale(state: State, sale_id: str, body: SaleUpdate) -> SalePublic:
+    """Change what is named in the body. Raises `SaleNotFound`, `SaleEnded`, `SaleNotEditable`,
+    `InvalidTerms`, `SkuNotFound`.
+    """
+    now = state.clock()
+    changes = body.model_dump(exclude_none=True, exclude={"offers"})
+    async with transaction(state, now) as work:
+        sale = await _lock_sale(work, sale_id)
+        if sale.state == SaleState.ENDED:
+            raise SaleEnded
+        published = sale.state != SaleState.DRAFT
+        for field in changes:
+            if published and field not in PUBLISHED_FIELDS:
+                raise SaleNotEditable(field=field)
+        if published and changes.get("closes_at", sale.closes_at) < sale.closes_at:
+            raise SaleNotEditable(field="closes_at")
+        sale.sqlmodel_update(changes | {"changed_at": now})
+        check_terms(sale.terms())
+        work.session.add(sale)
+        for offer in body.offers or []:
+            await _change_offer(work, sale, offer, published=published)
+        work.record("sale.changed", sale.id, sale_id=sale.id, fields=sorted(body.model_fields_set))
+        work.forgotten.add(sale.id)
+    return await get_sale(state, sale_id, drafts=True)
+
+
+async def publish_sale(state: State, sale_id: str) -> SalePublic:
+    """Let members see a draft, and buy from `opens_at` on. Raises `SaleNotFound`, `SaleWithoutOffers`,
+    `SaleTransitionRefused`, `SaleEnded` when its window has passed.
+    """
+    async with transaction(state, state.clock()) as work:
+        sale = await _lock_sale(work, sale_id)
+        offers = await work.session.exec(select(Offer.id).where(Offer.sale_id == sale_id).limit(1))
+        if offers.first() is None:
+            raise SaleWithoutOffers
+        if sale.closes_at <= work.now:
+            raise SaleEnded
+        sale = await _move(work, sale, SaleState.SCHEDULED)
+        if sale.opens_at <= work.now:
+            await _move(work, sale, SaleState.LIVE)
+    return await get_sale(state, sale_id)
+
+
+async def pause_sale(state: State, sale_id: str) -> SalePublic:
+    """Refuse new claims; what was claimed goes on. Raises `SaleNotFound`, `SaleTransitionRefused`."""
+    async with transaction(state, state.clock()) as work:
+        await _move(work, await _lock_sale(work, sale_id), SaleState.PAUSED)
+    return await get_sale(state, sale_id)
+
+
+async def resume_sale(state: State, sale_id: str) -> SalePublic:
+    """Take claims again. Raises `SaleNotFound`, `SaleTransitionRefused`."""
+    async with transaction(state, state.clock()) as work:
+        sale = await _lock_sale(work, sale_id)
+        if sale.state != SaleState.PAUSED:
+            raise SaleTransitionRefused(state=sale.state)
+        await _move(work, sale, SaleState.LIVE)
+    return await get_sale(state, sale_id)
+
+
+async def end_sale(state: State, sale_id: str) -> SalePublic:
+    """End a sale before its time: groups that are not full and paid fail now, with refunds for everybody.
+
+    Raises `SaleNotFound`, `SaleTransitionRefused`.
+    """
+    async with transaction(state, state.clock()) as work:
+        await _end(work, await _lock_sale(work, sale_id))
+    return await get_sale(state, sale_id)
+
+
+async def open_due(state: State, sale_id: str, now: datetime) -> bool:
+    """Mark a scheduled sale as live when its time has come. True when this call did it."""
+    async with transaction(state, now) as work:
+        sale = await _lock_sale(work, sale_id)
+        if sale.state != SaleState.SCHEDULED or sale.opens_at > now:
+            return False
+        await _move(work, sale, SaleState.LIVE)
+        return True
+
+
+async def close_due(state: State, sale_id: str, now: datetime) -> bool:
+    """Mark a sale as ended when its time has passed. True when this call did it."""
+    async with transaction(state, now) as work:
+        sale = await _lock_sale(work, sale_id)
+        if sale.state in {SaleState.DRAFT, SaleState.ENDED} or sale.closes_at > now:
+            return False
+        await _end(work, sale)
+        return True
+
+
+async def get_sale(state: State, sale_id: str, *, drafts: bool = False) -> SalePublic:
+    """A sale with its live counts. Raises `SaleNotFound`, also for a draft unless `drafts`."""
+    async with state.database.snapshot() as session:
+        sale = await session.get(Sale, sale_id)
+        if sale is None or (sale.state == SaleState.DRAFT and not drafts):
+            raise SaleNotFound
+        return (await _public(state, session, [sale]))[0]
+
+
+async def list_sales(
+    state: State,
+    *,
+    sale_state: SaleState | None,
+    community_id: str | None,
+    after: str | None,
+    limit: int,
+    drafts: bool = False,
+) -> Page[SalePublic]:
+    """Sales, newest first; drafts only for operators."""
+    statement = select(Sale).order_by(col(Sale.id).desc()).limit(limit + 1)
+    if not drafts:
+        statement = statement.where(Sale.state != SaleState.DRAFT)
+    if sale_state is not None:
+        statement = statement.where(Sale.state == sale_state)
+    if community_id is not None:
+        statement = statement.where(Sale.community_id == community_id)
+    if after is not None:
+        statement = statement.where(Sale.id < after)
+    async with state.database.snapshot() as session:
+        rows = (await session.exec(statement)).all()
+        items = await _public(state, session, list(rows[:limit]))
+    return Page[SalePublic](items=items, next=items[-1].id if len(rows) > limit else None)
+
+
+def record_sale(work: Work, sale: Sale, before: SaleState | None) -> None:
+    """Write the event of a sale's new state."""
+    work.record(f"sale.{sale.state}", sale.id, states=(before, sale.state), sale_id=sale.id)
+    work.forgotten.add(sale.id)
+
+
+async def _move(work: Work, sale: Sale, target: SaleState, **values: Any) -> Sale:
+    before = sale.state
+    moved = await work.advance(SALE_TRANSITIONS, sale, target, changed_at=work.now, **values)
+    if moved is None:
+        raise SaleTransitionRefused(state=before)
+    record_sale(work, moved, before)
+    return moved
+
+
+async def _end(work: Work, sale: Sale) -> None:
+    # A window needs a moment to exist in: a sale that is ended before it opened keeps its own end.
+    closes_at = min(sale.closes_at, work.now) if sale.opens_at < work.now else sale.closes_at
+    await _move(work, sale, SaleState.ENDED, closes_at=closes_at)
+    running = (col(Group.sale_id) == sale.id) & col(Group.state).not_in(FINAL_GROUP_STATES)
+    await work.session.execute(
+        update(Group).where(running, col(Group.deadline_at) > work.now).values(deadline_at=work.now),
+    )
+
+
+async def _lock_sale(work: Work, sale_id: str) -> Sale:
+    found = await work.session.exec(
+        select(Sale).where(Sale.id == sale_id).with_for_update().execution_options(populate_existing=True),
+    )
+    sale = found.one_or_none()
+    if sale is None:
+        raise SaleNotFound
+    return sale
+
+
+async def _add_offer(work: Work, sale: Sale, body: OfferCreate) -> None:
+    sku = await work.session.get(Sku, body.sku_id)
+    if sku is None:
+        raise SkuNotFound
+    taken = await work.session.exec(select(Offer.id).where(Offer.sale_id == sale.id, Offer.sku_id == sku.id))
+    if taken.first() is not None:
+        raise SkuAlreadyOffered
+    if body.list_price is not None and body.list_price < body.price:
+        raise InvalidTerms(field="list_price", reason="must not be below price")
+    work.session.add(Offer(**body.model_dump(), sale_id=sale.id, product_id=sku.product_id))
+    await work.session.flush()
+
+
+async def _change_offer(work: Work, sale: Sale, body: OfferUpdate, *, published: bool) -> None:
+    found = await work.session.exec(select(Offer).where(Offer.sale_id == sale.id, Offer.sku_id == body.sku_id))
+    offer = found.one_or_none()
+    if offer is None:
+        if body.price is None or body.stock is None:
+            raise InvalidTerms(field="offers", reason="a new offer needs price and stock")
+        await _add_offer(work, sale, OfferCreate(**body.model_dump()))
+        return
+    changes = body.model_dump(exclude_none=True, exclude={"sku_id"})
+    if published and (changes.keys() - {"stock"} or changes.get("stock", offer.stock) < offer.stock):
+        raise SaleNotEditable(field="offers")
+    offer.sqlmodel_update(changes)
+    if offer.list_price is not None and offer.list_price < offer.price:
+        raise InvalidTerms(field="list_price", reason="must not be below price")
+    work.session.add(offer)
+
+
+async def _public(state: State, session: AsyncSession, sales: list[Sale]) -> list[SalePublic]:
+    rows = await session.exec(
+        select(Offer, Product.title, Sku.name)
+        .join(Product, col(Product.id) == Offer.product_id)
+        .join(Sku, col(Sku.id) == Offer.sku_id)
+        .where(col(Offer.sale_id).in_([sale.id for sale in sales]))
+        .order_by(col(Offer.id)),
+    )
+    offers: dict[str, list[tuple[Offer, str, str]]] = {}
+    for offer, title, name in rows.all():
+        offers.setdefault(offer.sale_id, []).append((offer, title, name))
+    answer = []
+    for sale in sales:
+        described = offers.get(sale.id, [])
+        taken = await _taken(state, session, sale.id, [offer.id for offer, _, _ in described])
+        answer.append(
+            SalePublic(
+                **sale.model_dump(exclude={"created_at", "changed_at"}),
+                offers=[
+                    OfferPublic(
+                        **offer.model_dump(exclude={"sale_id"}),
+                        product_title=title,
+                        sku_name=name,
+                        taken=taken[offer.id],
+                        left=offer.stock - taken[offer.id],
+                    )
+                    for offer, title, name in described
+                ],
+            )
+        )
+    return answer
+
+
+async def _taken(state: State, session: AsyncSession, sale_id: str, offer_ids: list[str]) -> dict[str, int]:
+    """Units taken of each offer: live from the dealer, or from the rows where it knows nothing."""
+    try:
+        counts, _ = await state.dealer.counts(sale_id, offer_ids)
+    except DealerUnavailable:
+        counts = {}
+    if len(counts) == len(offer_ids):
+        return {offer_id: count.taken for offer_id, count in counts.items()}
+    return await dealing.count_units(session, offer_ids)

@@ -1,0 +1,137 @@
+"""Logging in, and staying logged in."""
+
+import hashlib
+from datetime import timedelta
+from secrets import token_urlsafe
+
+import jwt
+from sqlalchemy import insert, update
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlmodel import col, select
+
+from app.domain.errors import ProviderDisabled, ProviderNotFound, TokenExpired, TokenInvalid
+from app.models import Member, Session, new_id
+from app.schemas.sessions import MemberPublic, SessionCreate, SessionPublic
+from app.services.transactions import transaction
+from app.state import State
+
+ISSUER = "kaituan"
+AUDIENCE = "kaituan-members"
+ALGORITHM = "HS256"
+
+
+async def create_session(state: State, body: SessionCreate) -> SessionPublic:
+    """Log a member in, for the first time or again.
+
+    Raises `ProviderNotFound`, `ProviderDisabled` (`dev` in production).
+    """
+    if body.provider != "dev":
+        raise ProviderNotFound
+    if not state.settings.has_sandbox:
+        raise ProviderDisabled
+    now = state.clock()
+    refresh_token = token_urlsafe(32)
+    async with transaction(state, now) as work:
+        dialect = sqlite if state.database.is_sqlite else postgresql
+        await work.session.execute(
+            dialect.insert(Member)
+            .values(
+                id=new_id("mem"),
+                provider=body.provider,
+                subject=body.code,
+                name=body.name or body.code[:60],
+                created_at=now,
+            )
+            .on_conflict_do_nothing(index_elements=["provider", "subject"]),
+        )
+        found = await work.session.exec(
+            select(Member).where(Member.provider == body.provider, Member.subject == body.code),
+        )
+        member = found.one()
+        session_id = new_id("ses")
+        await work.session.execute(
+            insert(Session).values(
+                id=session_id,
+                member_id=member.id,
+                refresh_hash=_hash(refresh_token),
+                expires_at=now + timedelta(seconds=state.settings.refresh_token_seconds),
+                created_at=now,
+            ),
+        )
+    return _public(state, member, f"{session_id}.{refresh_token}")
+
+
+async def refresh_session(state: State, refresh_token: str) -> SessionPublic:
+    """Exchange a refresh token for new tokens. A token that was used before ends its session: it was copied.
+
+    Raises `TokenInvalid`, `TokenExpired`.
+    """
+    now = state.clock()
+    session_id, _, secret = refresh_token.partition(".")
+    next_secret = token_urlsafe(32)
+    async with transaction(state, now) as work:
+        session = await work.session.get(Session, session_id)
+        if session is None or session.revoked_at is not None:
+            raise TokenInvalid
+        if session.expires_at <= now:
+            raise TokenExpired
+        rotated = await work.session.execute(
+            update(Session)
+            .where(
+                col(Session.id) == session_id,
+                col(Session.refresh_hash) == _hash(secret),
+                col(Session.revoked_at).is_(None),
+            )
+            .values(
+                refresh_hash=_hash(next_secret),
+                expires_at=now + timedelta(seconds=state.settings.refresh_token_seconds),
+            )
+            .returning(col(Session.id)),
+        )
+        reused = rotated.first() is None
+        if reused:
+            await work.session.execute(
+                update(Session).where(col(Session.id) == session_id).values(revoked_at=now),
+            )
+        member = await work.session.get_one(Member, session.member_id)
+    if reused:
+        raise TokenInvalid
+    return _public(state, member, f"{session_id}.{next_secret}")
+
+
+def read_access_token(state: State, token: str) -> str:
+    """The member id an access token was issued for. Raises `TokenInvalid`, `TokenExpired`."""
+    try:
+        claims = jwt.decode(
+            token,
+            state.settings.key_for("access token"),
+            algorithms=[ALGORITHM],
+            audience=AUDIENCE,
+            issuer=ISSUER,
+            options={
+                "require": ["exp", "iat", "sub", "aud", "iss"],
+                "verify_exp": False,
+                "verify_iat": False,
+            },
+        )
+        expires_at, member_id = int(claims["exp"]), str(claims["sub"])
+    except (jwt.InvalidTokenError, ValueError, TypeError) as error:
+        raise TokenInvalid from error
+    if expires_at <= state.clock().timestamp():
+        raise TokenExpired
+    return member_id
+
+
+def _public(state: State, member: Member, refresh_token: str) -> SessionPublic:
+    now, lifetime = int(state.clock().timestamp()), state.settings.access_token_seconds
+    claims = {"sub": member.id, "iat": now, "exp": now + lifetime, "aud": AUDIENCE, "iss": ISSUER}
+    return SessionPublic(
+        access_token=jwt.encode(claims, state.settings.key_for("access token"), algorithm=ALGORITHM),
+        refresh_token=refresh_token,
+        expires_in_seconds=lifetime,
+        member=MemberPublic(id=member.id, name=member.name),
+    )
+
+
+def _hash(secret: str) -> str:
+    return hashlib.sha256(secret.encode()).hexdigest()
