@@ -36,6 +36,8 @@ from app.domain.errors import (
 )
 
 LUA = Path(__file__).parent / "lua"
+SERVER_KEY = "kaituan:server"
+"""The one key without an end: the worker owns it."""
 REQUEST_TTL_MS = 3_600_000
 KEEP_AFTER_SALE = timedelta(days=1)
 LOADING_LOCK_MS = 10_000
@@ -208,8 +210,21 @@ class Dealer:
         if ids:
             await self._twice(lambda: self.client.zrem(_Names(sale_id).pending, *ids))
 
-    async def run_id(self) -> str:
-        """The identity of the server process; another one may have older data."""
+    async def ping(self) -> None:
+        """Raise `DealerUnavailable` when Redis does not answer."""
+        await self._twice(self.client.ping)
+
+    async def is_new_server(self) -> bool:
+        """Whether Redis was restarted, replaced or emptied since `remember_server`: its data may be old."""
+        known = await self._twice(lambda: self.client.get(SERVER_KEY))
+        return known is None or known.decode() != await self._run_id()
+
+    async def remember_server(self) -> None:
+        """Note which server process this is, in its own data: a flush or a promotion takes the note away."""
+        run_id = await self._run_id()
+        await self._twice(lambda: self.client.set(SERVER_KEY, run_id))
+
+    async def _run_id(self) -> str:
         return str((await self._twice(lambda: self.client.info("server")))["run_id"])
 
     async def begin_load(self, sale_id: str, now: datetime) -> tuple[str, list[Claim]] | None:
@@ -254,7 +269,7 @@ class Dealer:
                         if len(pipe.command_stack) > CHUNK:
                             pipe.pexpire(name.loading, LOADING_LOCK_MS)
                             await self._once(pipe.execute())
-                terms = {
+                terms: dict[Any, Any] = {
                     "selling": image.selling,
                     "opens": _milliseconds(image.opens_at),
                     "closes": _milliseconds(image.closes_at),

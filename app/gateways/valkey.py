@@ -1,5 +1,6 @@
 """An embedded Valkey server for development: a real server from a wheel, started and stopped by us."""
 
+import fcntl
 import json
 import logging
 import os
@@ -17,10 +18,25 @@ log = logging.getLogger(__name__)
 CONFIG = {"save": "", "appendonly": "no", "maxmemory-policy": "noeviction"}
 
 
+class FolderInUse(Exception):
+    """Another service has this data folder; the message names it."""
+
+
 @contextmanager
 def embedded_valkey(folder: Path) -> Iterator[str]:
     """A server with its files in `folder`; yields its address. It keeps nothing: the rows can refill it."""
     folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise FolderInUse(
+                f"DATA: another service is running on {folder.parent}; name another folder"
+            ) from error
+        yield from _serve(folder)
+
+
+def _serve(folder: Path) -> Iterator[str]:
     note = folder / "running.json"
     _stop_leftover(note)
     server = ValkeyServer(data_dir=folder, config=CONFIG)

@@ -3,7 +3,14 @@
 from datetime import timedelta
 from secrets import choice
 
-from app.domain.errors import CommunityNotFound, GroupNotFound, InviteExpired, InviteNotFound, SaleNotFound, TokenInvalid
+from app.domain.errors import (
+    CommunityNotFound,
+    GroupNotFound,
+    InviteExpired,
+    InviteNotFound,
+    SaleNotFound,
+    TokenInvalid,
+)
 from app.domain.invites import INVITE_TTL_DAYS
 from app.domain.members import mask_name
 from app.domain.sales import SaleState

@@ -78,7 +78,6 @@ def upgrade() -> None:
     )
     op.create_table('sandbox_callbacks',
     sa.Column('id', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), nullable=False),
-    sa.Column('notification_id', sqlmodel.sql.sqltypes.AutoString(length=40), nullable=False),
     sa.Column('url', sqlmodel.sql.sqltypes.AutoString(length=500), nullable=False),
     sa.Column('body', sa.Text(), nullable=False),
     sa.Column('attempts', sa.Integer(), nullable=False),
@@ -96,9 +95,9 @@ def upgrade() -> None:
     sa.Column('currency', sqlmodel.sql.sqltypes.AutoString(length=3), nullable=False),
     sa.Column('state', sqlmodel.sql.sqltypes.AutoString(length=20), nullable=False),
     sa.Column('paid_amount', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), nullable=True),
+    sa.Column('settles_at', sqlmodel.sql.sqltypes.UTCDateTime(), nullable=True),
     sa.Column('refund_failures', sa.Integer(), nullable=False),
     sa.Column('notify_url', sqlmodel.sql.sqltypes.AutoString(length=500), nullable=False),
-    sa.Column('return_url', sqlmodel.sql.sqltypes.AutoString(length=500), nullable=True),
     sa.Column('expires_at', sqlmodel.sql.sqltypes.UTCDateTime(), nullable=False),
     sa.Column('created_at', sqlmodel.sql.sqltypes.UTCDateTime(), nullable=False),
     sa.PrimaryKeyConstraint('id', name=op.f('pk_sandbox_charges')),

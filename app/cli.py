@@ -1,0 +1,217 @@
+"""The command line: `python -m app …`. Every command opens the same state as the API."""
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+import uvicorn
+from pydantic import ValidationError
+
+from app.config import Environment, Settings
+from app.domain.operators import Scope
+from app.gateways.database import DatabaseNotReady, database_url, open_database
+from app.gateways.valkey import FolderInUse
+from app.main import create_app
+from app.services import operators
+from app.services.sample import SAMPLE_KEY, add_sample
+from app.state import open_state
+from app.workers.loop import running_workers
+
+cli = typer.Typer(no_args_is_help=True, add_completion=False, help="Kaituan 开团")
+keys = typer.Typer(no_args_is_help=True, help="Operators' API keys")
+cli.add_typer(keys, name="keys")
+
+
+@cli.command()
+def run(
+    port: Annotated[int, typer.Option(help="Port to listen on")] = 8000,
+    data: Annotated[Path, typer.Option(help="Folder for the database and Valkey")] = Path("data"),
+) -> None:
+    """Try it on a laptop: API and workers in one process, SQLite, an embedded Valkey, sample data."""
+    settings = _settings(port=port, data=data, public_url=f"http://127.0.0.1:{port}")
+    if settings.environment != Environment.DEVELOPMENT:
+        _stop("ENVIRONMENT: `run` is for development; use `serve` and `worker`")
+    _run(_run_everything(settings))
+
+
+@cli.command()
+def serve() -> None:
+    """Serve the API with the settings of the environment."""
+    settings = _settings()
+    _run(_check(settings))
+    uvicorn.run(
+        "app.main:app_from_environment",
+        factory=True,
+        host=settings.host,
+        port=settings.port,
+        workers=settings.processes,
+        access_log=False,
+        timeout_graceful_shutdown=settings.drain_seconds,
+    )
+
+
+@cli.command()
+def worker() -> None:
+    """Run the workers: deadlines, refunds, the dealer's reaper. Any number may run."""
+    _log()
+    _run(_work(_settings()))
+
+
+@cli.command()
+def migrate() -> None:
+    """Bring the database's tables to the newest migration."""
+    _run(_migrate(_settings()))
+    typer.echo("The tables are up to date.")
+
+
+@cli.command()
+def demo(
+    url: Annotated[str, typer.Option(help="A running service")] = "http://127.0.0.1:8000",
+    key: Annotated[str, typer.Option(envvar="KEY", help="Operator key; default: the sample data's")] = SAMPLE_KEY,
+    members: Annotated[int, typer.Option(min=8, max=2000, help="How many members take part")] = 200,
+) -> None:
+    """Have many members buy together at a running service, and check its promises afterwards."""
+    from app.demo.scene import play  # noqa: PLC0415 - nothing else needs a terminal and its colours
+
+    raise typer.Exit(asyncio.run(play(url, key, members)))
+
+
+@keys.command("create")
+def create_key(
+    scope: Annotated[list[Scope], typer.Option(help="What the key may do; repeat for several")],
+    name: Annotated[str, typer.Option(help="Whose key it is")] = "operator",
+) -> None:
+    """Make a key and print it. It is shown this once."""
+
+    async def create() -> str:
+        async with open_state(_settings()) as state:
+            return await operators.create_key(state, name, scope)
+
+    typer.echo(_run(create()))
+
+
+@keys.command("list")
+def list_keys() -> None:
+    """List the keys there are, without their secrets."""
+
+    async def find() -> list[str]:
+        async with open_state(_settings()) as state:
+            return [
+                f"{row.id}  {row.name}  {','.join(row.scopes)}  {'revoked' if row.revoked_at else 'active'}"
+                for row in await operators.list_keys(state)
+            ]
+
+    typer.echo("\n".join(_run(find())))
+
+
+@keys.command("revoke")
+def revoke_key(key_id: str) -> None:
+    """End a key."""
+
+    async def revoke() -> bool:
+        async with open_state(_settings()) as state:
+            return await operators.revoke_key(state, key_id)
+
+    if not _run(revoke()):
+        _stop(f"{key_id}: no such key, or it had ended")
+    typer.echo("revoked")
+
+
+async def _run_everything(settings: Settings) -> None:
+    _log()
+    await _migrate(settings)
+    async with open_state(settings) as state:
+        await add_sample(state)
+        server = uvicorn.Server(
+            uvicorn.Config(
+                create_app(settings, state),
+                host=settings.host,
+                port=settings.port,
+                log_level="warning",
+                access_log=False,
+                timeout_graceful_shutdown=settings.drain_seconds,
+            )
+        )
+        # uvicorn raises the signal again when it is done; it must not end us before everything is closed.
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: None)
+        greeting = asyncio.create_task(_greet(server, settings))
+        async with running_workers(state):
+            await server.serve()
+        greeting.cancel()
+
+
+async def _greet(server: uvicorn.Server, settings: Settings) -> None:
+    while not server.started:  # noqa: ASYNC110 - uvicorn has no event for it
+        await asyncio.sleep(0.05)
+    url = settings.public_url
+    typer.echo(
+        f"""
+Kaituan 开团 is running; its data is in {settings.data}
+
+  API documentation   {url}/docs
+  Sales               {url}/v1/sales
+  Operator key        {SAMPLE_KEY}   (header X-API-Key)
+
+  In a second shell:  make demo{"" if settings.port == 8000 else f" URL={url}"}
+  Ctrl-C stops everything."""  # noqa: PLR2004
+    )
+
+
+async def _work(settings: Settings) -> None:
+    stopped = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stopped.set)
+    async with open_state(settings) as state, running_workers(state):
+        await stopped.wait()
+
+
+async def _check(settings: Settings) -> None:
+    """Refuse to start without a database that is ready."""
+    async with open_database(database_url(settings), 1) as database:
+        if settings.is_sqlite:
+            settings.data.mkdir(parents=True, exist_ok=True)
+            await database.migrate()
+        await database.check_ready()
+
+
+async def _migrate(settings: Settings) -> None:
+    if settings.is_sqlite:
+        settings.data.mkdir(parents=True, exist_ok=True)
+    async with open_database(database_url(settings), 1) as database:
+        await database.migrate()
+
+
+def _settings(**overrides: Any) -> Settings:
+    try:
+        return Settings(**overrides)
+    except ValidationError as error:
+        for item in error.errors():
+            place = ".".join(str(part).upper() for part in item["loc"])
+            typer.echo(f"{place}{': ' if place else ''}{item['msg'].removeprefix('Value error, ')}", err=True)
+        raise typer.Exit(2) from None
+
+
+def _run(work: Coroutine[Any, Any, Any]) -> Any:
+    try:
+        return asyncio.run(work)
+    except (DatabaseNotReady, FolderInUse) as error:
+        _stop(str(error))
+
+
+def _stop(message: str) -> None:
+    typer.echo(message, err=True)
+    sys.exit(2)
+
+
+def _log() -> None:
+    logging.basicConfig(
+        level=os.environ.get("LOG_LEVEL", "WARNING"),
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+    )

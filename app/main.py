@@ -1,0 +1,154 @@
+"""The application: its routes, its documents, and the lifespan that opens the state."""
+
+import gc
+import logging
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.docs import get_swagger_ui_html
+from fastapi.openapi.utils import get_openapi
+from fastapi.responses import HTMLResponse
+from starlette.staticfiles import StaticFiles
+
+from app.config import Settings
+from app.routers import (
+    communities,
+    groups,
+    health,
+    invariants,
+    invites,
+    orders,
+    payments,
+    products,
+    sales,
+    sandbox,
+    sessions,
+)
+from app.routers.problems import BODY_LIMIT_BYTES, add_problem_handlers
+from app.schemas.problems import Problem
+from app.state import State, open_state
+from app.workers.loop import running_workers
+
+VERSION = "0.1.0"
+WEB = Path(__file__).parent / "web"
+REF = "#/components/schemas/{model}"
+DESCRIPTION = """
+Kaituan (开团) runs group buys (拼团) for communities that buy together. 为一起购买的社群提供拼团服务。
+
+**Try it here 在此试用**
+
+1. `POST /v1/sessions` with `{"provider": "dev", "code": "alice"}`, then *Authorize → member* with the
+   `access_token`. 登录后在 Authorize 中填入令牌。
+2. `GET /v1/sales`: pick a sale and one of its offers. 选择活动与报价。
+3. `POST /v1/sales/{sale_id}/groups` with an `Idempotency-Key` of your own. 开团。
+4. `POST /v1/orders/{order_id}/payments` with `{"provider": "sandbox"}`, and open the `pay_url`. 支付。
+
+**Habits 约定**
+
+- Money is an integer in minor units (fen 分); time is RFC 3339 in UTC. 金额为最小货币单位整数，时间为 UTC。
+- Calls that take stock or money need an `Idempotency-Key`; repeating one is always safe. 占用库存或资金的接口
+  需要 `Idempotency-Key`，可安全重试。
+- Errors are `application/problem+json` with a stable `code`; `Accept-Language: zh-CN` translates the title.
+  错误码稳定，标题随 `Accept-Language` 变化。
+- Lists are newest first: pass `next` as `after`. 列表按新到旧，用 `next` 翻页。
+"""
+TAGS = [
+    {"name": "sessions", "description": "Log in 登录"},
+    {"name": "sales", "description": "Time-boxed occasions to buy 活动"},
+    {"name": "groups", "description": "Members filling one set of seats before a deadline 团"},
+    {"name": "orders", "description": "A member's orders and payments 订单与支付"},
+    {"name": "invites", "description": "Links that bring friends in 邀请"},
+    {"name": "operators: catalog", "description": "Communities and products 社群与商品 · scope `catalog`"},
+    {"name": "operators: sales", "description": "Draw up, publish, pause, end 活动管理 · scope `sales`"},
+    {"name": "operators: orders", "description": "Ship, complete, refund 订单管理 · scope `orders`"},
+    {"name": "operators: invariants", "description": "Prove the promises 对账 · scope `invariants`"},
+    {"name": "hooks", "description": "For payment providers 回调"},
+    {"name": "sandbox", "description": "A payment provider to try things with 沙箱收银台"},
+    {"name": "health", "description": "Probes 探针"},
+]
+
+
+def create_app(settings: Settings, state: State | None = None) -> FastAPI:
+    """The application for these settings; with `state`, one that somebody else opened and will close."""
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[dict[str, Any]]:
+        async with AsyncExitStack() as stack:
+            opened = state if state is not None else await stack.enter_async_context(open_state(settings))
+            if state is None and settings.workers_inside:
+                await stack.enter_async_context(running_workers(opened))
+            # What is imported by now stays for good; the collector need not walk it again and again.
+            gc.collect()
+            gc.freeze()
+            yield {"kaituan": opened}
+
+    app = FastAPI(
+        title="Kaituan 开团",
+        version=VERSION,
+        summary="The service behind communities that buy together",
+        description=DESCRIPTION,
+        openapi_tags=TAGS,
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        max_body_size=BODY_LIMIT_BYTES,
+        generate_unique_id_function=lambda route: route.name,
+    )
+    add_problem_handlers(app)
+    for router in (
+        *(sessions.router, sales.router, groups.router, orders.router, payments.router, invites.router),
+        *(communities.operator_router, products.operator_router, sales.operator_router),
+        *(orders.operator_router, invariants.operator_router, payments.hook_router, health.router),
+    ):
+        app.include_router(router)
+    if settings.has_sandbox:
+        app.include_router(sandbox.router)
+    app.mount("/static", StaticFiles(directory=WEB / "static"), name="static")
+
+    @app.get("/docs", include_in_schema=False)
+    async def docs() -> HTMLResponse:
+        return get_swagger_ui_html(
+            openapi_url="/openapi.json",
+            title="Kaituan 开团 API",
+            swagger_js_url="/static/swagger-ui/swagger-ui-bundle.js",
+            swagger_css_url="/static/swagger-ui/swagger-ui.css",
+            swagger_favicon_url="/static/swagger-ui/favicon-32x32.png",
+            swagger_ui_parameters={"persistAuthorization": True, "displayRequestDuration": True},
+        )
+
+    app.openapi = lambda: app.openapi_schema or _document(app)  # type: ignore[method-assign]
+    return app
+
+
+def _document(app: FastAPI) -> dict[str, Any]:
+    """The OpenAPI document, with problems as they are sent and idempotency keys as they are required."""
+    document = get_openapi(
+        title=app.title,
+        version=app.version,
+        summary=app.summary,
+        description=app.description,
+        routes=app.routes,
+        tags=app.openapi_tags,
+    )
+    schemas = document["components"]["schemas"]
+    problem = Problem.model_json_schema(ref_template=REF)
+    schemas |= problem.pop("$defs")
+    schemas["Problem"] = problem
+    for path in document["paths"].values():
+        for operation in path.values():
+            for parameter in operation.get("parameters", []):
+                if parameter["name"] == "idempotency-key":
+                    parameter["required"] = True
+                    parameter["name"] = "Idempotency-Key"
+    app.openapi_schema = document
+    return document
+
+
+def app_from_environment() -> FastAPI:
+    """The factory for `uvicorn --factory app.main:app_from_environment`."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    return create_app(Settings())

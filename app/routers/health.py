@@ -1,0 +1,42 @@
+from fastapi import APIRouter
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel
+from sqlalchemy.exc import SQLAlchemyError
+
+from app.deps import StateDep
+from app.domain.errors import DealerUnavailable
+
+router = APIRouter(tags=["health"])
+
+
+class Health(BaseModel):
+    """`dealer: false` is not an outage: counts then come from the rows, and claims are answered 503."""
+
+    database: bool = True
+    dealer: bool = True
+
+
+@router.get("/livez", summary="Is the process alive 存活探针")
+async def livez() -> Health:
+    """Answers as long as the process does; asks nobody else."""
+    return Health()
+
+
+@router.get(
+    "/readyz",
+    response_model=Health,
+    responses={503: {"model": Health, "description": "Not ready 未就绪"}},
+    summary="Can it serve 就绪探针",
+)
+async def readyz(state: StateDep) -> JSONResponse:
+    """Ready when the database answers."""
+    health = Health()
+    try:
+        await state.database.ping()
+    except (SQLAlchemyError, OSError):
+        health.database = False
+    try:
+        await state.dealer.ping()
+    except DealerUnavailable:
+        health.dealer = False
+    return JSONResponse(health.model_dump(), 200 if health.database else 503)

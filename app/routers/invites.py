@@ -1,0 +1,53 @@
+from fastapi import APIRouter, Request, status
+from fastapi.responses import JSONResponse, RedirectResponse, Response
+
+from app.deps import MemberDep, StateDep
+from app.domain.errors import (
+    CommunityNotFound,
+    CredentialsMissing,
+    GroupNotFound,
+    InviteExpired,
+    InviteNotFound,
+    SaleNotFound,
+    TokenExpired,
+    TokenInvalid,
+)
+from app.routers.problems import problems
+from app.schemas.fields import InviteCode
+from app.schemas.invites import InviteCreate, InviteLanding, InvitePublic
+from app.services import invites
+
+router = APIRouter(tags=["invites"])
+
+
+@router.post(
+    "/v1/invites",
+    status_code=status.HTTP_201_CREATED,
+    responses=problems(
+        CredentialsMissing, TokenInvalid, TokenExpired, GroupNotFound, SaleNotFound, CommunityNotFound
+    ),
+    summary="Invite friends 生成邀请",
+)
+async def create_invite(state: StateDep, member_id: MemberDep, body: InviteCreate) -> InvitePublic:
+    """A short link to a group, a sale or a community. Whoever claims with its `code` was brought by you."""
+    return await invites.create_invite(state, member_id, body)
+
+
+@router.get(
+    "/i/{code}",
+    response_model=InviteLanding,
+    responses={
+        302: {"description": "To browsers: where the link leads 浏览器跳转"},
+        **problems(InviteNotFound, InviteExpired),
+    },
+    summary="Tap an invite 打开邀请",
+)
+async def open_invite(state: StateDep, request: Request, code: InviteCode) -> Response:
+    """JSON for programs, a redirect for browsers (those that accept `text/html`). The tap is recorded."""
+    landing = await invites.open_invite(state, code)
+    if "text/html" in request.headers.get("accept", ""):
+        answer: Response = RedirectResponse(landing.target_url, status.HTTP_302_FOUND)
+    else:
+        answer = JSONResponse(landing.model_dump(mode="json"))
+    answer.headers.update({"cache-control": "no-store", "vary": "accept"})
+    return answer

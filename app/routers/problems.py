@@ -1,0 +1,147 @@
+"""Errors as `application/problem+json`: in answers, and in the OpenAPI document."""
+
+import logging
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from starlette.exceptions import HTTPException
+
+from app.domain import errors
+from app.domain.errors import KaituanError
+from app.gateways.database import is_outage
+from app.schemas.problems import FieldProblem, Problem
+
+log = logging.getLogger(__name__)
+MEDIA_TYPE = "application/problem+json"
+BODY_LIMIT_BYTES = 65_536
+RETRY_AFTER_SECONDS = "1"
+STATUSES: dict[type[KaituanError], HTTPStatus] = {
+    errors.BadRequestError: HTTPStatus.BAD_REQUEST,
+    errors.UnauthenticatedError: HTTPStatus.UNAUTHORIZED,
+    errors.ForbiddenError: HTTPStatus.FORBIDDEN,
+    errors.NotFoundError: HTTPStatus.NOT_FOUND,
+    errors.MethodError: HTTPStatus.METHOD_NOT_ALLOWED,
+    errors.ConflictError: HTTPStatus.CONFLICT,
+    errors.GoneError: HTTPStatus.GONE,
+    errors.TooLargeError: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    errors.InvalidError: HTTPStatus.UNPROCESSABLE_ENTITY,
+    errors.InternalError: HTTPStatus.INTERNAL_SERVER_ERROR,
+    errors.UnavailableError: HTTPStatus.SERVICE_UNAVAILABLE,
+}
+HTTP_ERRORS: dict[int, type[KaituanError]] = {
+    HTTPStatus.NOT_FOUND: errors.RouteNotFound,
+    HTTPStatus.METHOD_NOT_ALLOWED: errors.MethodNotAllowed,
+    HTTPStatus.UNAUTHORIZED: errors.CredentialsMissing,
+    HTTPStatus.BAD_REQUEST: errors.BadRequest,
+}
+
+
+def status_of(error: type[KaituanError]) -> HTTPStatus:
+    """The HTTP status of a kind of error."""
+    return next(status for base, status in STATUSES.items() if issubclass(error, base))
+
+
+def problems(*kinds: type[KaituanError]) -> dict[int | str, dict[str, Any]]:
+    """The `responses` of a route that may refuse with these errors; a malformed request is always one."""
+    answers: dict[int | str, dict[str, Any]] = {}
+    every: tuple[type[KaituanError], ...] = (*kinds, errors.InvalidRequest)
+    for kind in every:
+        status = status_of(kind)
+        answer = answers.setdefault(
+            int(status),
+            {
+                "description": "",
+                "content": {
+                    MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}, "examples": {}},
+                },
+            },
+        )
+        answer["description"] = f"{answer['description']} · `{kind.code}` {kind.zh}".removeprefix(" · ")
+        answer["content"][MEDIA_TYPE]["examples"][kind.code] = {
+            "value": {"type": f"urn:kaituan:{kind.code}", "title": kind.en, "status": status, "code": kind.code},
+        }
+    return answers
+
+
+def language(accept: str | None) -> str:
+    """`zh` or `en`, whichever an `Accept-Language` header likes better; `en` when it names neither."""
+    best, best_weight = "en", 0.0
+    for part in (accept or "").split(","):
+        tag, _, parameter = part.partition(";")
+        primary = tag.strip().lower().partition("-")[0]
+        try:
+            weight = float(parameter.strip().removeprefix("q=") or 1)
+        except ValueError:
+            continue
+        if primary in {"zh", "en"} and weight > best_weight:
+            best, best_weight = primary, weight
+    return best
+
+
+def problem_response(
+    request: Request, error: KaituanError, field_problems: list[FieldProblem] | None = None
+) -> JSONResponse:
+    """An error as an answer, in the reader's language."""
+    status, tongue = status_of(type(error)), language(request.headers.get("accept-language"))
+    content = Problem(
+        type=f"urn:kaituan:{error.code}",
+        title=error.zh if tongue == "zh" else error.en,
+        status=status,
+        code=error.code,
+        errors=field_problems,
+        **error.details(),
+    )
+    headers = {"content-language": "zh-CN" if tongue == "zh" else "en", "cache-control": "no-store"}
+    if status == HTTPStatus.SERVICE_UNAVAILABLE:
+        headers["retry-after"] = RETRY_AFTER_SECONDS
+    if status == HTTPStatus.UNAUTHORIZED:
+        headers["www-authenticate"] = "Bearer"
+    return JSONResponse(content.model_dump(exclude_none=True), status, headers, MEDIA_TYPE)
+
+
+def add_problem_handlers(app: FastAPI) -> None:
+    """Answer every error as a problem; what was not foreseen is logged, and tells nothing of itself."""
+
+    @app.exception_handler(KaituanError)
+    async def on_refusal(request: Request, error: KaituanError) -> JSONResponse:
+        return problem_response(request, error)
+
+    @app.exception_handler(RequestValidationError)
+    async def on_invalid(request: Request, error: RequestValidationError) -> JSONResponse:
+        found = [
+            FieldProblem(
+                location=".".join(str(part) for part in item["loc"])[:200],
+                message=str(item["msg"])[:300],
+                type=str(item["type"]),
+            )
+            for item in error.errors()[:20]
+        ]
+        return problem_response(request, errors.InvalidRequest(), found)
+
+    @app.exception_handler(HTTPException)
+    async def on_http(request: Request, error: HTTPException) -> JSONResponse:
+        if error.status_code == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
+            answer = problem_response(request, errors.BodyTooLarge(limit_bytes=BODY_LIMIT_BYTES))
+        else:
+            answer = problem_response(request, HTTP_ERRORS.get(error.status_code, errors.BadRequest)())
+        answer.headers.update(error.headers or {})
+        return answer
+
+    @app.exception_handler(SQLAlchemyError)
+    @app.exception_handler(OSError)
+    async def on_outage(request: Request, error: Exception) -> JSONResponse:
+        if isinstance(error, PoolTimeoutError):
+            return problem_response(request, errors.Busy())
+        if is_outage(error):
+            log.warning("the database is away: %r", error)
+            return problem_response(request, errors.DatabaseUnavailable())
+        raise error
+
+    @app.exception_handler(Exception)
+    async def on_fault(request: Request, _error: Exception) -> JSONResponse:
+        return problem_response(request, errors.InternalError())

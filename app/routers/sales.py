@@ -1,0 +1,162 @@
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Query, status
+
+from app.deps import LimitQuery, MemberDep, RequestKeyDep, StateDep, require_scope
+from app.domain.errors import (
+    ApiKeyInvalid,
+    CommunityNotFound,
+    CredentialsMissing,
+    InvalidTerms,
+    SaleEnded,
+    SaleNotEditable,
+    SaleNotFound,
+    SaleTransitionRefused,
+    SaleWithoutOffers,
+    ScopeMissing,
+    SkuAlreadyOffered,
+    SkuNotFound,
+)
+from app.domain.groups import GroupState
+from app.domain.operators import Scope
+from app.domain.sales import SaleState
+from app.routers.claims import CLAIM_ERRORS
+from app.routers.problems import problems
+from app.schemas.fields import CommunityId, Page, SaleId
+from app.schemas.groups import ClaimAnswer, ClaimCreate, GroupList
+from app.schemas.sales import SaleCreate, SalePublic, SaleUpdate
+from app.services import claims, groups, sales
+
+router = APIRouter(prefix="/v1/sales", tags=["sales"])
+operator_router = APIRouter(
+    prefix="/v1/ops/sales",
+    tags=["operators: sales"],
+    dependencies=[Depends(require_scope(Scope.SALES))],
+)
+OPERATOR = (CredentialsMissing, ApiKeyInvalid, ScopeMissing)
+
+
+@router.get("", responses=problems(), summary="List sales 活动列表")
+async def list_sales(
+    state: StateDep,
+    sale_state: Annotated[SaleState | None, Query(alias="state")] = None,
+    community_id: CommunityId | None = None,
+    after: SaleId | None = None,
+    limit: LimitQuery = 20,
+) -> Page[SalePublic]:
+    """Published sales, newest first, with the live counts of their offers."""
+    return await sales.list_sales(state, sale_state=sale_state, community_id=community_id, after=after, limit=limit)
+
+
+@router.get("/{sale_id}", responses=problems(SaleNotFound), summary="Get a sale 活动详情")
+async def get_sale(state: StateDep, sale_id: SaleId) -> SalePublic:
+    """A sale with the live `taken` and `left` of each offer."""
+    return await sales.get_sale(state, sale_id)
+
+
+@router.post(
+    "/{sale_id}/groups",
+    status_code=status.HTTP_201_CREATED,
+    responses=problems(SaleNotFound, *CLAIM_ERRORS),
+    tags=["groups"],
+    summary="Open a group 开团",
+)
+async def open_group(
+    state: StateDep, member_id: MemberDep, request_key: RequestKeyDep, sale_id: SaleId, body: ClaimCreate
+) -> ClaimAnswer:
+    """Open a group and take its first seat; you lead it. Pay before `order.hold_expires_at`."""
+    return await claims.open_group(state, member_id, sale_id, body, request_key)
+
+
+@router.get(
+    "/{sale_id}/groups", responses=problems(SaleNotFound), tags=["groups"], summary="Groups about to fill 凑团"
+)
+async def list_groups(
+    state: StateDep,
+    sale_id: SaleId,
+    group_state: Annotated[GroupState, Query(alias="state")] = GroupState.OPEN,
+    limit: LimitQuery = 20,
+) -> GroupList:
+    """Groups of a sale that strangers may join: nearest to full first, then nearest to their deadline."""
+    return await groups.list_groups(state, sale_id, group_state, limit, state.clock())
+
+
+@operator_router.post(
+    "",
+    status_code=status.HTTP_201_CREATED,
+    responses=problems(*OPERATOR, CommunityNotFound, SkuNotFound, SkuAlreadyOffered, InvalidTerms),
+    summary="Draw up a sale 新建活动",
+)
+async def create_sale(state: StateDep, body: SaleCreate) -> SalePublic:
+    return await sales.create_sale(state, body)
+
+
+@operator_router.get("", responses=problems(*OPERATOR), summary="List sales and drafts 活动列表（含草稿）")
+async def list_all_sales(
+    state: StateDep,
+    sale_state: Annotated[SaleState | None, Query(alias="state")] = None,
+    community_id: CommunityId | None = None,
+    after: SaleId | None = None,
+    limit: LimitQuery = 20,
+) -> Page[SalePublic]:
+    return await sales.list_sales(
+        state, sale_state=sale_state, community_id=community_id, after=after, limit=limit, drafts=True
+    )
+
+
+@operator_router.get(
+    "/{sale_id}", responses=problems(*OPERATOR, SaleNotFound), summary="Get a sale or draft 活动详情"
+)
+async def get_any_sale(state: StateDep, sale_id: SaleId) -> SalePublic:
+    return await sales.get_sale(state, sale_id, drafts=True)
+
+
+@operator_router.patch(
+    "/{sale_id}",
+    responses=problems(
+        *OPERATOR, SaleNotFound, SkuNotFound, SkuAlreadyOffered, SaleEnded, SaleNotEditable, InvalidTerms
+    ),
+    summary="Change a sale 修改活动",
+)
+async def update_sale(state: StateDep, sale_id: SaleId, body: SaleUpdate) -> SalePublic:
+    """A draft may change in everything; a published sale only in its texts, a later end and more stock."""
+    return await sales.update_sale(state, sale_id, body)
+
+
+@operator_router.post(
+    "/{sale_id}/publish",
+    responses=problems(*OPERATOR, SaleNotFound, SaleEnded, SaleWithoutOffers, SaleTransitionRefused),
+    summary="Publish 发布",
+)
+async def publish_sale(state: StateDep, sale_id: SaleId) -> SalePublic:
+    """Members see it, and may buy from `opens_at` on."""
+    return await sales.publish_sale(state, sale_id)
+
+
+@operator_router.post(
+    "/{sale_id}/pause",
+    responses=problems(*OPERATOR, SaleNotFound, SaleTransitionRefused),
+    summary="Pause 暂停",
+)
+async def pause_sale(state: StateDep, sale_id: SaleId) -> SalePublic:
+    """No new claims; payments, deadlines and refunds go on."""
+    return await sales.pause_sale(state, sale_id)
+
+
+@operator_router.post(
+    "/{sale_id}/resume",
+    responses=problems(*OPERATOR, SaleNotFound, SaleTransitionRefused),
+    summary="Resume 恢复",
+)
+async def resume_sale(state: StateDep, sale_id: SaleId) -> SalePublic:
+    return await sales.resume_sale(state, sale_id)
+
+
+@operator_router.post(
+    "/{sale_id}/end",
+    responses=problems(*OPERATOR, SaleNotFound, SaleTransitionRefused),
+    summary="End now 提前结束",
+)
+async def end_sale(state: StateDep, sale_id: SaleId) -> SalePublic:
+    """Groups that are not full and paid fail now; everybody who paid is refunded."""
+    return await sales.end_sale(state, sale_id)

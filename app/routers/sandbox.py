@@ -1,0 +1,125 @@
+"""The sandbox cashier: a payment provider of our own for development and staging.
+
+The service calls the signed routes, as it would call a real provider; people and tests open the page to pay.
+"""
+
+from pathlib import Path as FilePath
+from typing import Annotated, TypeVar
+
+from fastapi import APIRouter, Path, Request
+from fastapi.responses import HTMLResponse
+from fastapi.templating import Jinja2Templates
+from pydantic import BaseModel, ValidationError
+
+from app.deps import StateDep
+from app.domain.errors import (
+    BadRequest,
+    OrderClosed,
+    PaymentNotFound,
+    ProviderUnavailable,
+    SignatureInvalid,
+)
+from app.gateways.payments import signing
+from app.routers.problems import language, problems
+from app.schemas.sandbox import ChargeAnswer, ChargeCreate, ChargeRef, Pay, RefundAnswer, RefundCreate
+from app.services import sandbox
+from app.state import State
+
+router = APIRouter(prefix="/sandbox", tags=["sandbox"])
+templates = Jinja2Templates(FilePath(__file__).parents[1] / "web" / "templates")
+Token = Annotated[str, Path(pattern="^[0-9A-Za-z_-]{24}$")]
+Content = TypeVar("Content", bound=BaseModel)
+
+
+@router.get(
+    "/pay/{token}",
+    response_class=HTMLResponse,
+    responses=problems(PaymentNotFound),
+    summary="The page to pay on 收银台页面",
+)
+async def show_page(state: StateDep, request: Request, token: Token) -> HTMLResponse:
+    """Where `pay_url` leads."""
+    return await _page(state, request, token)
+
+
+@router.post(
+    "/pay/{token}/form",
+    response_class=HTMLResponse,
+    responses=problems(PaymentNotFound, BadRequest),
+    include_in_schema=False,
+)
+async def pay_by_form(state: StateDep, request: Request, token: Token) -> HTMLResponse:
+    """The page's own button."""
+    async with request.form(max_fields=20) as form:
+        filled = {name: value for name, value in form.items() if value not in {"", "0"}}
+    try:
+        wish = Pay.model_validate(filled)
+    except ValidationError as error:
+        raise BadRequest from error
+    try:
+        await sandbox.pay(state, token, wish)
+    except OrderClosed:
+        return await _page(state, request, token)
+    return await _page(state, request, token, refused=wish.refuse)
+
+
+@router.post(
+    "/pay/{token}",
+    responses=problems(PaymentNotFound, OrderClosed),
+    summary="Pay, and misbehave if you like 支付（可模拟异常）",
+)
+async def pay(state: StateDep, token: Token, body: Pay | None = None) -> ChargeAnswer:
+    """What the page's button does, for programs: `token` is the last part of `pay_url`."""
+    return await sandbox.pay(state, token, body or Pay())
+
+
+@router.post("/charges", include_in_schema=False)
+async def create_charge(state: StateDep, request: Request) -> ChargeAnswer:
+    return await sandbox.create_charge(state, await _signed(state, request, ChargeCreate))
+
+
+@router.post("/charges/query", include_in_schema=False)
+async def query_charge(state: StateDep, request: Request) -> ChargeAnswer:
+    return await sandbox.query_charge(state, (await _signed(state, request, ChargeRef)).id)
+
+
+@router.post("/charges/close", include_in_schema=False)
+async def close_charge(state: StateDep, request: Request) -> ChargeAnswer:
+    return await sandbox.close_charge(state, (await _signed(state, request, ChargeRef)).id)
+
+
+@router.post("/refunds", include_in_schema=False, responses=problems(ProviderUnavailable))
+async def refund(state: StateDep, request: Request) -> RefundAnswer:
+    return await sandbox.refund(state, await _signed(state, request, RefundCreate))
+
+
+@router.post("/refunds/query", include_in_schema=False)
+async def query_refund(state: StateDep, request: Request) -> RefundAnswer:
+    return await sandbox.query_refund(state, (await _signed(state, request, ChargeRef)).id)
+
+
+async def _signed(state: State, request: Request, content: type[Content]) -> Content:
+    """The body of a request that the merchant signed. Raises `SignatureInvalid`."""
+    body = await request.body()
+    signing.verify(signing.merchant_key(state.settings).public_key(), request.headers, body, state.clock())
+    try:
+        return content.model_validate_json(body)
+    except ValidationError as error:
+        raise SignatureInvalid from error
+
+
+async def _page(state: State, request: Request, token: str, *, refused: bool = False) -> HTMLResponse:
+    charge = await sandbox.find_by_token(state, token)
+    tongue = language(request.headers.get("accept-language"))
+    return templates.TemplateResponse(
+        request,
+        "cashier.html",
+        {
+            "charge": charge,
+            "zh": tongue == "zh",
+            "amount": f"{charge.amount / 100:,.2f}",
+            "expired": charge.state == sandbox.PENDING and charge.expires_at <= state.clock(),
+            "refused": refused,
+        },
+        headers={"cache-control": "no-store"},
+    )

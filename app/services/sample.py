@@ -1,0 +1,81 @@
+"""Sample data for development: a community, its tea, two sales, and an operator key that everybody knows."""
+
+from datetime import timedelta
+
+from sqlmodel import select
+
+from app.config import Environment
+from app.domain.keys import build_key
+from app.domain.operators import Scope
+from app.models import Community, OperatorKey
+from app.schemas.communities import CommunityCreate
+from app.schemas.products import ProductCreate
+from app.schemas.sales import OfferCreate, SaleCreate
+from app.services.communities import create_community
+from app.services.operators import create_key
+from app.services.products import create_product
+from app.services.sales import create_sale, publish_sale
+from app.state import State
+
+SAMPLE_KEY = build_key("DevelopmentOnlyKeyDoNotUseInProd")
+YEAR = timedelta(days=365)
+
+
+async def add_sample(state: State) -> bool:
+    """Add the sample data to an empty database. False when there is data, or this is not development."""
+    if state.settings.environment != Environment.DEVELOPMENT:
+        return False
+    async with state.database.snapshot() as session:
+        if (await session.exec(select(Community.id))).first() or (
+            await session.exec(select(OperatorKey.id))
+        ).first():
+            return False
+    await create_key(state, "sample data", list(Scope), key=SAMPLE_KEY)
+    community = await create_community(
+        state,
+        CommunityCreate(
+            name="西湖茶友",
+            purpose="一起喝到当季的好茶 Good tea of the season, bought together",
+            audience="爱茶的人 People who love tea",
+        ),
+    )
+    tea = await create_product(
+        state,
+        ProductCreate(title="明前龙井 Spring Longjing", description="头采，清明前。", skus=["50 g", "100 g"]),
+    )
+    now = state.clock()
+    small, large = tea.skus
+    sales = [
+        SaleCreate(
+            community_id=community.id,
+            title="三人成团 · 明前龙井 Three together",
+            description="24 小时内满 3 人成团，不成团自动退款。",
+            opens_at=now,
+            closes_at=now + YEAR,
+            group_size=3,
+            group_ttl_seconds=24 * 3600,
+            hold_ttl_seconds=15 * 60,
+            order_limit=5,
+            member_limit=5,
+            offers=[
+                OfferCreate(sku_id=small.id, price=4900, list_price=6900, stock=1000),
+                OfferCreate(sku_id=large.id, price=8900, list_price=12900, stock=500),
+            ],
+        ),
+        SaleCreate(
+            community_id=community.id,
+            title="半分钟快团 · 试运行 Half-minute groups, for trying out",
+            description="30 秒内满 4 人成团；用于 make demo。",
+            opens_at=now,
+            closes_at=now + YEAR,
+            group_size=4,
+            group_ttl_seconds=30,
+            hold_ttl_seconds=20,
+            order_limit=2,
+            member_limit=10,
+            offers=[OfferCreate(sku_id=small.id, price=3900, list_price=6900, stock=100_000)],
+        ),
+    ]
+    for sale in sales:
+        await publish_sale(state, (await create_sale(state, sale)).id)
+    return True
