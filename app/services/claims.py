@@ -226,7 +226,7 @@ async def _commit(state: State, claimant: _Claimant, claim: Claim, now: datetime
         )
         answer.group.state = next_state(group.state, group.size, answer.group.held, answer.group.paid)
         order.answer = answer.model_dump_json()
-        await work.session.execute(insert(Order).values(**order.model_dump()))
+        await work.session.exec(insert(Order).values(**order.model_dump()))
         await take(work, claim, sale, offer, group)
         record_order(work, order, None)
         await groups.settle(work, group)

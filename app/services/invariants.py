@@ -223,7 +223,7 @@ async def find_violations(session: AsyncSession) -> list[Violation]:
     """What breaks an invariant, at most `LIMIT` of each."""
     found = []
     for invariant in INVARIANTS:
-        rows = await session.execute(text(f"{invariant.query} LIMIT {LIMIT}"))
+        rows = await (await session.connection()).execute(text(f"{invariant.query} LIMIT {LIMIT}"))
         found += [
             Violation(invariant=invariant.id, rule=invariant.rule, subject=str(subject), detail=str(detail))
             for subject, detail in rows

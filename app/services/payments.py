@@ -76,7 +76,7 @@ async def create_payment(
             ChargeRequest(payment.id, payment.amount, payment.currency, sale.title, payment.expires_at),
         )
         async with transaction(state, now) as work:
-            await work.session.execute(
+            await work.session.exec(
                 update(Payment).where(col(Payment.id) == payment.id).values(pay_url=charge.pay_url),
             )
         payment.pay_url = charge.pay_url
@@ -127,7 +127,7 @@ async def check(state: State, payment_id: str, now: datetime) -> bool:
     For notifications that were lost. Returns whether this call was the one to ask.
     """
     async with transaction(state, now) as work:
-        claimed = await work.session.execute(
+        claimed = await work.session.exec(
             update(Payment)
             .where(
                 col(Payment.id) == payment_id,
@@ -199,7 +199,7 @@ async def decide_locked(work: Work, group: Group, payment_id: str) -> None:
     if reason is not None:
         await refunds.promise(work, payment, order, reason)
         return
-    await work.session.execute(
+    await work.session.exec(
         update(Payment).where(col(Payment.id) == payment.id).values(outcome=PaymentOutcome.KEPT),
     )
     paid = await work.advance(

@@ -14,14 +14,14 @@ async def take(work: Work, claim: Claim, sale: Sale, offer: Offer, group: Group)
 
     Raises `IntegrityError` when somebody has one of them, or when there is no such place.
     """
-    await work.session.execute(
+    await work.session.exec(
         insert(Unit),
-        [
+        params=[
             {"offer_id": offer.id, "number": number, "stock": offer.stock, "order_id": claim.order_id}
             for number in claim.units
         ],
     )
-    await work.session.execute(
+    await work.session.exec(
         insert(Seat).values(
             group_id=group.id,
             number=claim.seat,
@@ -30,7 +30,7 @@ async def take(work: Work, claim: Claim, sale: Sale, offer: Offer, group: Group)
             order_id=claim.order_id,
         ),
     )
-    await work.session.execute(
+    await work.session.exec(
         insert(Purchase).values(
             sale_id=sale.id,
             member_id=claim.member_id,
@@ -51,7 +51,7 @@ async def give_back(work: Work, order: Order, target: OrderState) -> Order | Non
     if moved is None:
         return None
     for model in (Seat, Unit, Purchase):
-        await work.session.execute(delete(model).where(col(model.order_id) == order.id))
+        await work.session.exec(delete(model).where(col(model.order_id) == order.id))
     work.freed.append(moved)
     record_order(work, moved, before)
     return moved

@@ -28,7 +28,7 @@ async def promise(work: Work, payment: Payment, order: Order, reason: RefundReas
     the same reason.
     """
     amount = payment.captured_amount or 0
-    await work.session.execute(
+    await work.session.exec(
         update(Payment)
         .where(col(Payment.id) == payment.id)
         .values(outcome=PaymentOutcome.REFUNDED, refunded_amount=Payment.refunded_amount + amount)
@@ -59,7 +59,7 @@ async def submit(state: State, refund_id: str, now: datetime) -> bool:
         refund = await work.session.get_one(Refund, refund_id)
         order = await work.session.get_one(Order, refund.order_id)
         before = refund.state
-        claimed = await work.session.execute(
+        claimed = await work.session.exec(
             update(Refund)
             .where(
                 col(Refund.id) == refund_id,

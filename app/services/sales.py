@@ -197,7 +197,7 @@ async def _end(work: Work, sale: Sale) -> None:
     closes_at = min(sale.closes_at, work.now) if sale.opens_at < work.now else sale.closes_at
     await _move(work, sale, SaleState.ENDED, closes_at=closes_at)
     running = (col(Group.sale_id) == sale.id) & col(Group.state).not_in(FINAL_GROUP_STATES)
-    await work.session.execute(
+    await work.session.exec(
         update(Group).where(running, col(Group.deadline_at) > work.now).values(deadline_at=work.now),
     )
 

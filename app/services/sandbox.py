@@ -50,7 +50,7 @@ async def query_charge(state: State, charge_id: str) -> ChargeAnswer:
 async def close_charge(state: State, charge_id: str) -> ChargeAnswer:
     """Let nobody pay a charge any more; a paid one stays paid. Raises `PaymentNotFound`."""
     async with state.database.transaction() as session:
-        await session.execute(
+        await session.exec(
             update(SandboxCharge)
             .where(col(SandboxCharge.id) == charge_id, col(SandboxCharge.state) == PENDING)
             .values(state=CLOSED),
@@ -81,7 +81,7 @@ async def pay(state: State, token: str, wish: Pay) -> ChargeAnswer:
         if wish.refuse:
             _notify(session, charge, ChargeState.FAILED, due_at=settles_at)
             return _answer(state, charge)
-        paid = await session.execute(
+        paid = await session.exec(
             update(SandboxCharge)
             .where(
                 col(SandboxCharge.id) == charge.id,
@@ -119,7 +119,7 @@ async def refund(state: State, body: RefundCreate) -> RefundAnswer:
         charge = await _get(session, body.charge_id)
         if await session.get(SandboxRefund, body.id) is not None:
             return RefundAnswer(id=body.id, reference=f"sandbox-{body.id}")
-        failing = await session.execute(
+        failing = await session.exec(
             update(SandboxCharge)
             .where(col(SandboxCharge.id) == charge.id, col(SandboxCharge.refund_failures) > 0)
             .values(refund_failures=SandboxCharge.refund_failures - 1)
@@ -157,7 +157,7 @@ async def deliver(state: State, callback_id: int, now: datetime) -> bool:
     Returns whether this call was the one to send it.
     """
     async with state.database.transaction() as session:
-        claimed = await session.execute(
+        claimed = await session.exec(
             update(SandboxCallback)
             .where(col(SandboxCallback.id) == callback_id, col(SandboxCallback.due_at) <= now)
             .values(attempts=SandboxCallback.attempts + 1, due_at=now + timedelta(seconds=30))
@@ -182,7 +182,7 @@ async def deliver(state: State, callback_id: int, now: datetime) -> bool:
     again = now + timedelta(seconds=min(2**callback.attempts, 60))
     due_at = None if accepted or callback.attempts >= GIVE_UP_ATTEMPTS else again
     async with state.database.transaction() as session:
-        await session.execute(
+        await session.exec(
             update(SandboxCallback).where(col(SandboxCallback.id) == callback_id).values(due_at=due_at),
         )
     return True

@@ -33,7 +33,7 @@ async def create_session(state: State, body: SessionCreate) -> SessionPublic:
     refresh_token = token_urlsafe(32)
     async with transaction(state, now) as work:
         dialect = sqlite if state.database.is_sqlite else postgresql
-        await work.session.execute(
+        await work.session.exec(
             dialect.insert(Member)
             .values(
                 id=new_id("mem"),
@@ -49,7 +49,7 @@ async def create_session(state: State, body: SessionCreate) -> SessionPublic:
         )
         member = found.one()
         session_id = new_id("ses")
-        await work.session.execute(
+        await work.session.exec(
             insert(Session).values(
                 id=session_id,
                 member_id=member.id,
@@ -75,7 +75,7 @@ async def refresh_session(state: State, refresh_token: str) -> SessionPublic:
             raise TokenInvalid
         if session.expires_at <= now:
             raise TokenExpired
-        rotated = await work.session.execute(
+        rotated = await work.session.exec(
             update(Session)
             .where(
                 col(Session.id) == session_id,
@@ -90,7 +90,7 @@ async def refresh_session(state: State, refresh_token: str) -> SessionPublic:
         )
         reused = rotated.first() is None
         if reused:
-            await work.session.execute(
+            await work.session.exec(
                 update(Session).where(col(Session.id) == session_id).values(revoked_at=now),
             )
         member = await work.session.get_one(Member, session.member_id)

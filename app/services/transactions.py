@@ -65,7 +65,7 @@ class Work:
         Returns the row as it then is, or None when it was in no such state and nothing changed.
         """
         model: Any = type(row)
-        found = await self.session.execute(
+        found = await self.session.exec(
             update(model)
             .where(model.id == row.id, model.state.in_(sources(table, target)))  # type: ignore[attr-defined]
             .values(state=target, **values)

@@ -1,0 +1,243 @@
+"""A running service as tests use it: real HTTP, a clock that can be turned, workers that run when told."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Awaitable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import httpx
+import uvicorn
+
+from app.config import Settings
+from app.domain.operators import Scope
+from app.gateways.database import open_database
+from app.main import create_app
+from app.schemas.invariants import Violation
+from app.services.invariants import find_violations
+from app.services.operators import create_key
+from app.state import State, open_state
+from app.workers import dealer
+from app.workers.loop import JOBS, SANDBOX_JOB
+
+
+@dataclass(slots=True)
+class Clock:
+    """The real time, plus what a test added."""
+
+    offset_seconds: float = 0
+
+    def __call__(self) -> datetime:
+        return datetime.now(UTC) + timedelta(seconds=self.offset_seconds)
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass."""
+        self.offset_seconds += seconds
+
+
+@dataclass(slots=True)
+class Sale:
+    """A published sale and its offers' ids."""
+
+    id: str
+    offers: list[str]
+    body: dict[str, Any]
+
+    @property
+    def offer(self) -> str:
+        return self.offers[0]
+
+
+@dataclass(slots=True)
+class Member:
+    """A logged-in member, calling the API as a client would."""
+
+    service: "Service"
+    id: str
+    name: str
+    token: str
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"authorization": f"Bearer {self.token}"}
+
+    async def get(self, path: str, **options: Any) -> httpx.Response:
+        return await self.service.http.get(path, headers=self.headers, **options)
+
+    async def post(self, path: str, body: Any = None, *, key: str | None = None) -> httpx.Response:
+        headers = self.headers | {"idempotency-key": key or uuid4().hex}
+        return await self.service.http.post(path, json=body, headers=headers)
+
+    async def open(self, sale: Sale, *, key: str | None = None, **body: Any) -> httpx.Response:
+        """Open a group on the sale's first offer."""
+        return await self.post(f"/v1/sales/{sale.id}/groups", {"offer_id": sale.offer} | body, key=key)
+
+    async def join(self, sale: Sale, group_id: str, *, key: str | None = None, **body: Any) -> httpx.Response:
+        """Join a group with the sale's first offer."""
+        return await self.post(f"/v1/groups/{group_id}/seats", {"offer_id": sale.offer} | body, key=key)
+
+    async def start_payment(self, order_id: str, *, key: str | None = None) -> str:
+        """The address to pay an order at."""
+        reply = await self.post(f"/v1/orders/{order_id}/payments", {"provider": "sandbox"}, key=key)
+        assert reply.status_code == 201, reply.text
+        return str(reply.json()["pay_url"])
+
+    async def pay(self, order_id: str, **wish: Any) -> None:
+        """Pay an order at the cashier, and have its notifications delivered."""
+        reply = await self.service.http.post(await self.start_payment(order_id), json=wish)
+        assert reply.status_code == 200, reply.text
+        await self.service.deliver()
+
+    async def order(self, order_id: str) -> dict[str, Any]:
+        reply = await self.get(f"/v1/orders/{order_id}")
+        assert reply.status_code == 200, reply.text
+        return dict(reply.json())
+
+
+@dataclass(slots=True)
+class Service:
+    """The service under test, and a way in for its operators."""
+
+    state: State
+    clock: Clock
+    url: str
+    http: httpx.AsyncClient
+    operator_key: str
+    _members: int = field(default=0)
+
+    @property
+    def operator(self) -> dict[str, str]:
+        return {"x-api-key": self.operator_key}
+
+    async def member(self, name: str = "member") -> Member:
+        """A new member, logged in."""
+        code = f"{name}-{uuid4().hex[:12]}"
+        reply = await self.http.post("/v1/sessions", json={"provider": "dev", "code": code, "name": name})
+        assert reply.status_code == 201, reply.text
+        body = reply.json()
+        return Member(self, body["member"]["id"], name, body["access_token"])
+
+    async def members(self, count: int) -> list[Member]:
+        """So many new members."""
+        return await gather_limited(self.member(f"member{number}") for number in range(count))
+
+    async def ops(self, method: str, path: str, body: Any = None, **headers: str) -> httpx.Response:
+        """Call an operators' route."""
+        return await self.http.request(method, f"/v1/ops/{path}", json=body, headers=self.operator | headers)
+
+    async def sale(self, *, stocks: list[int] | None = None, publish: bool = True, **terms: Any) -> Sale:
+        """A new sale of a new product, live unless told otherwise."""
+        now = self.clock()
+        stocks = stocks or [100]
+        community = (await self.ops("POST", "communities", {"name": "茶友"})).json()
+        skus = [f"{number}" for number in range(len(stocks))]
+        product = (await self.ops("POST", "products", {"title": "龙井", "skus": skus})).json()
+        body = {
+            "community_id": community["id"],
+            "title": "三人团",
+            "opens_at": (now - timedelta(seconds=1)).isoformat(),
+            "closes_at": (now + timedelta(days=2)).isoformat(),
+            "group_size": 3,
+            "group_ttl_seconds": 3600,
+            "hold_ttl_seconds": 600,
+            "order_limit": 5,
+            "member_limit": 3,
+            "offers": [
+                {"sku_id": sku["id"], "price": 4900 + 1000 * number, "stock": stock}
+                for number, (sku, stock) in enumerate(zip(product["skus"], stocks, strict=True))
+            ],
+        } | terms
+        reply = await self.ops("POST", "sales", body)
+        assert reply.status_code == 201, reply.text
+        sale = reply.json()
+        if publish:
+            assert (await self.ops("POST", f"sales/{sale['id']}/publish")).status_code == 200
+        return Sale(sale["id"], [offer["id"] for offer in sale["offers"]], body)
+
+    async def group(self, group_id: str) -> dict[str, Any]:
+        reply = await self.http.get(f"/v1/groups/{group_id}")
+        assert reply.status_code == 200, reply.text
+        return dict(reply.json())
+
+    async def left(self, sale: Sale) -> list[int]:
+        """What the API says is left of each offer."""
+        reply = await self.http.get(f"/v1/sales/{sale.id}")
+        return [offer["left"] for offer in reply.json()["offers"]]
+
+    async def deliver(self) -> None:
+        """Have the cashier deliver every notification that is due."""
+        while await SANDBOX_JOB.run_once(self.state, self.clock()):
+            pass
+
+    async def tick(self) -> None:
+        """Run every worker until none finds anything to do; the dealer's, which compares for ever, once."""
+        await dealer.run_once(self.state, self.clock())
+        while sum([await job.run_once(self.state, self.clock()) for job in JOBS if job.name != "dealer"]):
+            await self.deliver()
+
+    async def violations(self) -> list[Violation]:
+        """What breaks an invariant."""
+        async with self.state.database.snapshot() as session:
+            return await find_violations(session)
+
+
+async def gather_limited(work: Any, limit: int = 100) -> list[Any]:
+    """Run coroutines side by side, so many at once."""
+    gate = asyncio.Semaphore(limit)
+
+    async def run(one: Awaitable[Any]) -> Any:
+        async with gate:
+            return await one
+
+    return await asyncio.gather(*map(run, work))
+
+
+def free_port() -> int:
+    """A port nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@asynccontextmanager
+async def running_service(database_url: str, redis_url: str, data: Path) -> AsyncIterator[Service]:
+    """A service on a database and a Valkey, listening on a port of its own; its workers run when told."""
+    port, clock = free_port(), Clock()
+    settings = Settings(
+        database_url=database_url,
+        redis_url=redis_url,
+        data=data,
+        port=port,
+        public_url=f"http://127.0.0.1:{port}",
+        workers_inside=False,
+        database_pool_size=20,
+        live_stream_seconds=30,
+        drain_seconds=1,
+        access_token_seconds=86_400,
+    )
+    async with open_database(database_url, 1) as database:
+        await database.migrate()
+    async with open_state(settings, clock) as state:
+        server = uvicorn.Server(
+            uvicorn.Config(
+                create_app(settings, state),
+                port=port,
+                log_level="warning",
+                backlog=4096,
+                timeout_graceful_shutdown=1,
+            )
+        )
+        serving = asyncio.create_task(server._serve())
+        while not server.started:
+            assert not serving.done(), serving
+            await asyncio.sleep(0.01)
+        limits = httpx.Limits(max_connections=200, max_keepalive_connections=200)
+        async with httpx.AsyncClient(base_url=settings.public_url, timeout=60, limits=limits) as http:
+            key = await create_key(state, "tests", list(Scope))
+            yield Service(state, clock, settings.public_url, http, key)
+        server.should_exit = True
+        await serving
