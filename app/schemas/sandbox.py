@@ -46,7 +46,7 @@ class RefundAnswer(BaseModel):
 class Pay(Body):
     """How to pay, and how to misbehave. An empty body pays at once and in full."""
 
-    delay_seconds: Annotated[float, Field(ge=0, le=3600, description="Settle only after so long 延迟到账")] = 0
+    delay_seconds: Annotated[float, Field(ge=0, le=86_400, description="Settle only after so long 延迟到账")] = 0
     duplicates: Annotated[int, Field(ge=0, le=20, description="Notify so many times more 重复通知")] = 0
     reorder: Annotated[bool, Field(description="Tell of an earlier failure after the success 乱序通知")] = False
     drop: Annotated[bool, Field(description="Never notify 丢失通知")] = False

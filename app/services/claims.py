@@ -9,6 +9,7 @@ A process that dies between 1 and 2 leaves places that no order holds; `dealing.
 """
 
 import hashlib
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -20,6 +21,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from app.domain.errors import (
     AmountTooLarge,
     Busy,
+    DealerUnavailable,
     GroupClosed,
     GroupNotFound,
     IdempotencyKeyReused,
@@ -284,4 +286,5 @@ async def _answered(state: State, claimant: _Claimant, claim: Claim | None) -> C
 
 
 async def _release(state: State, claimant: _Claimant, claim: Claim) -> None:
-    await state.dealer.release(claimant.sale.id, claim.order_id, claim.offer_id, claim.group_id)
+    with suppress(DealerUnavailable):  # then the reaper gives them back
+        await state.dealer.release(claimant.sale.id, claim.order_id, claim.offer_id, claim.group_id)
