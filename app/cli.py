@@ -23,6 +23,9 @@ from app.services.sample import SAMPLE_KEY, add_sample
 from app.state import open_state
 from app.workers.loop import running_workers
 
+KEEP_ALIVE_SECONDS = 75
+"""Longer than what proxies in front keep an idle connection, so that they close it and not we."""
+
 cli = typer.Typer(no_args_is_help=True, add_completion=False, help="Kaituan 开团")
 keys = typer.Typer(no_args_is_help=True, help="Operators' API keys")
 cli.add_typer(keys, name="keys")
@@ -52,6 +55,7 @@ def serve() -> None:
         port=settings.port,
         workers=settings.processes,
         access_log=False,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=settings.drain_seconds,
     )
 
@@ -135,6 +139,7 @@ async def _run_everything(settings: Settings) -> None:
                 port=settings.port,
                 log_level="warning",
                 access_log=False,
+                timeout_keep_alive=KEEP_ALIVE_SECONDS,
                 timeout_graceful_shutdown=settings.drain_seconds,
             )
         )

@@ -229,6 +229,7 @@ async def running_service(database_url: str, redis_url: str, data: Path) -> Asyn
                 port=port,
                 log_level="warning",
                 backlog=4096,
+                timeout_keep_alive=75,
                 timeout_graceful_shutdown=1,
             )
         )

@@ -39,6 +39,8 @@ LUA = Path(__file__).parent / "lua"
 SERVER_KEY = "kaituan:server"
 """The one key without an end: the worker owns it."""
 REQUEST_TTL_MS = 3_600_000
+CLOSED_TTL_MS = 600_000
+"""How long a closed group is remembered, so that claims on their way to it are refused without a load."""
 KEEP_AFTER_SALE = timedelta(days=1)
 LOADING_LOCK_MS = 10_000
 LOADING_WAIT_SECONDS = 5.0
@@ -126,6 +128,7 @@ class Dealer:
         self._deal = client.register_script((LUA / "deal.lua").read_text())
         self._release = client.register_script((LUA / "release.lua").read_text())
         self._mark_paid = client.register_script((LUA / "mark_paid.lua").read_text())
+        self._close_group = client.register_script((LUA / "close_group.lua").read_text())
         self._unlock = client.register_script((LUA / "unlock.lua").read_text())
 
     async def deal(self, request: ClaimRequest, now: datetime) -> Claim:
@@ -159,7 +162,7 @@ class Dealer:
             *(name.claims, name.pending, name.purchases, name.offer(offer_id), name.units(offer_id)),
             *(name.group(group_id), name.seats(group_id)),
         ]
-        return bool(await self._twice(lambda: self._release(keys=keys, args=[order_id])))
+        return bool(await self._twice(lambda: self._release(keys=keys, args=[order_id, CLOSED_TTL_MS])))
 
     async def mark_paid(self, sale_id: str, order_id: str, group_id: str) -> bool:
         """Count an order's seat as paid; False when it was, or holds no seat."""
@@ -170,7 +173,8 @@ class Dealer:
     async def close_group(self, sale_id: str, group_id: str) -> None:
         """Deal no more seats of a group."""
         name = _Names(sale_id)
-        await self._twice(lambda: self.client.unlink(name.group(group_id), name.seats(group_id)))
+        keys = [name.group(group_id), name.seats(group_id)]
+        await self._twice(lambda: self._close_group(keys=keys, args=[CLOSED_TTL_MS]))
 
     async def forget(self, sale_id: str) -> None:
         """Have the sale loaded from the rows before the next claim on it."""

@@ -1,14 +1,24 @@
 """Field types that several schemas share."""
 
 import unicodedata
+from datetime import UTC, datetime
 from typing import Annotated, Generic, TypeVar
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+)
 
 from app.domain.money import MAX_AMOUNT
 
 Item = TypeVar("Item")
 MAX_PAGE = 100
+FIRST_YEAR, LAST_YEAR = 2000, 2199
 
 
 def _printable(value: str) -> str:
@@ -17,21 +27,53 @@ def _printable(value: str) -> str:
     return value
 
 
+def _written_out(value: object) -> object:
+    # A bare number would be read as a Unix time, in seconds or milliseconds by its size.
+    if isinstance(value, datetime) or (isinstance(value, str) and "-" in value):
+        return value
+    raise ValueError("must be an RFC 3339 date and time")
+
+
+def _in_utc(value: datetime) -> datetime:
+    # Near the ends of the calendar another time zone is another era, which nothing can express.
+    if not FIRST_YEAR <= value.year <= LAST_YEAR:
+        raise ValueError(f"must lie between the years {FIRST_YEAR} and {LAST_YEAR}")
+    return value.astimezone(UTC)
+
+
+PRINTABLE = Field(json_schema_extra={"pattern": "^[^\\x00-\\x08\\x0b-\\x1f\\x7f-\\x9f]*$"})
 Name = Annotated[
     str,
     StringConstraints(strip_whitespace=True, min_length=1, max_length=60),
     AfterValidator(_printable),
+    PRINTABLE,
 ]
 Title = Annotated[
     str,
     StringConstraints(strip_whitespace=True, min_length=1, max_length=120),
     AfterValidator(_printable),
+    PRINTABLE,
 ]
-Prose = Annotated[str, StringConstraints(strip_whitespace=True, max_length=500), AfterValidator(_printable)]
-LongProse = Annotated[str, StringConstraints(strip_whitespace=True, max_length=2000), AfterValidator(_printable)]
+Prose = Annotated[
+    str,
+    StringConstraints(strip_whitespace=True, max_length=500),
+    AfterValidator(_printable),
+    PRINTABLE,
+]
+LongProse = Annotated[
+    str,
+    StringConstraints(strip_whitespace=True, max_length=2000),
+    AfterValidator(_printable),
+    PRINTABLE,
+]
 Amount = Annotated[int, Field(ge=1, le=MAX_AMOUNT, description="Minor units, e.g. fen 分", examples=[4900])]
 Currency = Annotated[str, Field(pattern="^[A-Z]{3}$", description="ISO 4217", examples=["CNY"])]
-Moment = Annotated[AwareDatetime, Field(description="RFC 3339 with a time zone", examples=["2026-12-12T00:00:00Z"])]
+Moment = Annotated[
+    AwareDatetime,
+    BeforeValidator(_written_out),
+    AfterValidator(_in_utc),
+    Field(description="RFC 3339 with a time zone", examples=["2026-12-12T00:00:00Z"]),
+]
 
 
 def id_of(prefix: str) -> object:

@@ -1,6 +1,8 @@
-"""Every row lock there is, and the order they are taken in: group, then order, then payment.
+"""Every row lock there is, and the order they are taken in: sale, then group, then order, then payment.
 
-On SQLite a transaction is alone from its beginning, and the locks are no more than reads of the newest state.
+`key_share` leaves other transactions free to point at a locked row: a claim's foreign keys never wait for the
+operator who is changing its sale. On SQLite a transaction is alone from its beginning, and the locks are no more
+than reads of the newest state.
 """
 
 from collections.abc import Sequence
@@ -9,7 +11,18 @@ from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app.domain.orders import OrderState
-from app.models import Group, Order, Payment
+from app.models import Group, Order, Payment, Sale
+
+
+async def lock_sale(session: AsyncSession, sale_id: str) -> Sale | None:
+    """Lock a sale against other changes of its terms or state; None when there is no such sale."""
+    found = await session.exec(
+        select(Sale)
+        .where(Sale.id == sale_id)
+        .with_for_update(key_share=True)
+        .execution_options(populate_existing=True),
+    )
+    return found.one_or_none()
 
 
 async def lock_group(session: AsyncSession, group_id: str, *, skip_locked: bool = False) -> Group | None:
@@ -20,7 +33,7 @@ async def lock_group(session: AsyncSession, group_id: str, *, skip_locked: bool 
     found = await session.exec(
         select(Group)
         .where(Group.id == group_id)
-        .with_for_update(skip_locked=skip_locked)
+        .with_for_update(key_share=True, skip_locked=skip_locked)
         .execution_options(populate_existing=True),
     )
     return found.one_or_none()
@@ -29,7 +42,10 @@ async def lock_group(session: AsyncSession, group_id: str, *, skip_locked: bool 
 async def lock_order(session: AsyncSession, order_id: str) -> Order | None:
     """Lock an order; None when there is no such order."""
     found = await session.exec(
-        select(Order).where(Order.id == order_id).with_for_update().execution_options(populate_existing=True),
+        select(Order)
+        .where(Order.id == order_id)
+        .with_for_update(key_share=True)
+        .execution_options(populate_existing=True),
     )
     return found.one_or_none()
 
@@ -50,7 +66,7 @@ async def lock_orders(session: AsyncSession, group_id: str, state: OrderState) -
         select(Order)
         .where(Order.group_id == group_id, Order.state == state)
         .order_by(col(Order.id))
-        .with_for_update()
+        .with_for_update(key_share=True)
         .execution_options(populate_existing=True),
     )
     return found.all()
@@ -59,6 +75,9 @@ async def lock_orders(session: AsyncSession, group_id: str, state: OrderState) -
 async def lock_payment(session: AsyncSession, payment_id: str) -> Payment | None:
     """Lock a payment; None when there is no such payment."""
     found = await session.exec(
-        select(Payment).where(Payment.id == payment_id).with_for_update().execution_options(populate_existing=True),
+        select(Payment)
+        .where(Payment.id == payment_id)
+        .with_for_update(key_share=True)
+        .execution_options(populate_existing=True),
     )
     return found.one_or_none()

@@ -25,6 +25,7 @@ from app.models import Community, Group, Offer, Product, Sale, Sku
 from app.schemas.fields import Page
 from app.schemas.sales import OfferCreate, OfferPublic, OfferUpdate, SaleCreate, SalePublic, SaleUpdate
 from app.services import dealing
+from app.services.locks import lock_sale
 from app.services.transactions import Work, transaction
 from app.state import State
 
@@ -60,7 +61,7 @@ async def update_sale(state: State, sale_id: str, body: SaleUpdate) -> SalePubli
     now = state.clock()
     changes = body.model_dump(exclude_none=True, exclude={"offers"})
     async with transaction(state, now) as work:
-        sale = await _lock_sale(work, sale_id)
+        sale = await _lock(work, sale_id)
         if sale.state == SaleState.ENDED:
             raise SaleEnded
         published = sale.state != SaleState.DRAFT
@@ -84,7 +85,7 @@ async def publish_sale(state: State, sale_id: str) -> SalePublic:
     `SaleTransitionRefused`, `SaleEnded` when its window has passed.
     """
     async with transaction(state, state.clock()) as work:
-        sale = await _lock_sale(work, sale_id)
+        sale = await _lock(work, sale_id)
         offers = await work.session.exec(select(Offer.id).where(Offer.sale_id == sale_id).limit(1))
         if offers.first() is None:
             raise SaleWithoutOffers
@@ -99,14 +100,14 @@ async def publish_sale(state: State, sale_id: str) -> SalePublic:
 async def pause_sale(state: State, sale_id: str) -> SalePublic:
     """Refuse new claims; what was claimed goes on. Raises `SaleNotFound`, `SaleTransitionRefused`."""
     async with transaction(state, state.clock()) as work:
-        await _move(work, await _lock_sale(work, sale_id), SaleState.PAUSED)
+        await _move(work, await _lock(work, sale_id), SaleState.PAUSED)
     return await get_sale(state, sale_id)
 
 
 async def resume_sale(state: State, sale_id: str) -> SalePublic:
     """Take claims again. Raises `SaleNotFound`, `SaleTransitionRefused`."""
     async with transaction(state, state.clock()) as work:
-        sale = await _lock_sale(work, sale_id)
+        sale = await _lock(work, sale_id)
         if sale.state != SaleState.PAUSED:
             raise SaleTransitionRefused(state=sale.state)
         await _move(work, sale, SaleState.LIVE)
@@ -119,14 +120,14 @@ async def end_sale(state: State, sale_id: str) -> SalePublic:
     Raises `SaleNotFound`, `SaleTransitionRefused`.
     """
     async with transaction(state, state.clock()) as work:
-        await _end(work, await _lock_sale(work, sale_id))
+        await _end(work, await _lock(work, sale_id))
     return await get_sale(state, sale_id)
 
 
 async def open_due(state: State, sale_id: str, now: datetime) -> bool:
     """Mark a scheduled sale as live when its time has come. True when this call did it."""
     async with transaction(state, now) as work:
-        sale = await _lock_sale(work, sale_id)
+        sale = await _lock(work, sale_id)
         if sale.state != SaleState.SCHEDULED or sale.opens_at > now:
             return False
         await _move(work, sale, SaleState.LIVE)
@@ -136,7 +137,7 @@ async def open_due(state: State, sale_id: str, now: datetime) -> bool:
 async def close_due(state: State, sale_id: str, now: datetime) -> bool:
     """Mark a sale as ended when its time has passed. True when this call did it."""
     async with transaction(state, now) as work:
-        sale = await _lock_sale(work, sale_id)
+        sale = await _lock(work, sale_id)
         if sale.state in {SaleState.DRAFT, SaleState.ENDED} or sale.closes_at > now:
             return False
         await _end(work, sale)
@@ -202,11 +203,8 @@ async def _end(work: Work, sale: Sale) -> None:
     )
 
 
-async def _lock_sale(work: Work, sale_id: str) -> Sale:
-    found = await work.session.exec(
-        select(Sale).where(Sale.id == sale_id).with_for_update().execution_options(populate_existing=True),
-    )
-    sale = found.one_or_none()
+async def _lock(work: Work, sale_id: str) -> Sale:
+    sale = await lock_sale(work.session, sale_id)
     if sale is None:
         raise SaleNotFound
     return sale

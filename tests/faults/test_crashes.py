@@ -1,13 +1,13 @@
 """A process that dies in the middle: what it had recorded is finished by somebody else."""
 
 import pytest
+from sqlalchemy.exc import OperationalError
+from sqlmodel import select
+
 from app.domain.payments import PaymentState
 from app.gateways.dealer import Dealer
 from app.models import Payment
 from app.services import claims, payments
-from sqlalchemy.exc import OperationalError
-from sqlmodel import select
-
 from tests.service import Member, Service
 
 

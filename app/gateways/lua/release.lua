@@ -2,7 +2,7 @@
 --
 -- KEYS  1 claims (hash)  2 pending (zset)  3 purchases (hash)  4 offer (hash)  5 units (bitmap)
 --       6 group (hash)  7 seats (bitmap)
--- ARGV  1 order id
+-- ARGV  1 order id  2 life of an empty group's keys, ms
 -- Returns  1 when places were given back, 0 when the order holds none
 -- Replay   the claim is deleted with its places, so a second release finds nothing to free.
 
@@ -33,8 +33,10 @@ if redis.call('HDEL', group, 'member:' .. claim.member_id) == 1 then
   redis.call('SETBIT', seats, claim.seat - 1, 0)
   redis.call('HINCRBY', group, claim.paid and 'paid' or 'held', -1)
   local g = redis.call('HMGET', group, 'held', 'paid')
-  if tonumber(g[1]) + tonumber(g[2]) == 0 then
-    redis.call('UNLINK', group, seats)
+  if tonumber(g[1]) + tonumber(g[2]) == 0 then -- an empty group is over; its keys go soon
+    redis.call('HSET', group, 'open', '0')
+    redis.call('PEXPIRE', group, ARGV[2])
+    redis.call('PEXPIRE', seats, ARGV[2])
   end
 end
 return 1

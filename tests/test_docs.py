@@ -1,0 +1,90 @@
+"""What the documents say is what the code does."""
+
+import asyncio
+import os
+import re
+from pathlib import Path
+
+import pytest
+
+from app.gateways.dealer import LUA
+from app.workers.loop import JOBS, SANDBOX_JOB
+from docs.tables import DOCS, error_classes, filled
+from tests.service import Service
+
+ROOT = DOCS.parent
+SESSION = re.compile(r"```sh\n(URL=.*?)```", re.DOTALL)
+
+
+@pytest.mark.parametrize("document", sorted(DOCS.rglob("*.md")), ids=lambda path: str(path.relative_to(DOCS)))
+def test_tables_come_from_the_code(document: Path) -> None:
+    text = document.read_text()
+    assert text == filled(text), "run `make docs`"
+
+
+def test_every_error_has_a_code_of_its_own_and_two_texts() -> None:
+    classes = error_classes()
+    assert len({kind.code for kind in classes}) == len(classes)
+    for kind in classes:
+        assert re.fullmatch(r"[a-z_]+", kind.code)
+        assert re.search(r"[一-鿿]", kind.zh), kind.code
+        assert not re.search(r"[一-鿿]", kind.en), kind.code
+
+
+def test_every_script_states_its_contract() -> None:
+    scripts = sorted(LUA.glob("*.lua"))
+    assert scripts
+    for script in scripts:
+        head = script.read_text().partition("\n\n")[0]
+        for word in ("KEYS", "ARGV", "Returns", "Replay"):
+            assert re.search(rf"^-- {word} ", head, re.MULTILINE), f"{script.name}: {word}"
+
+
+def test_links_lead_somewhere() -> None:
+    for document in [*DOCS.rglob("*.md"), *ROOT.glob("*.md")]:
+        for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", document.read_text()):
+            assert (document.parent / target).exists(), f"{document.name}: {target}"
+
+
+def test_both_readmes_have_the_same_session() -> None:
+    sessions = [SESSION.search((ROOT / name).read_text()) for name in ("README.md", "README.zh-CN.md")]
+    without_comments = [re.sub(r"^#.*\n", "", found[1], flags=re.MULTILINE) for found in sessions if found]
+    assert len(without_comments) == 2
+    assert without_comments[0] == without_comments[1]
+
+
+async def test_the_session_in_the_readme_works_when_pasted(service: Service) -> None:
+    """The sale it picks is the oldest one, as after `make run`; here that is any group sale of three."""
+    found = SESSION.search((ROOT / "README.md").read_text())
+    assert found
+    sale = await service.sale()
+    session = found[1].replace('$(call $URL/v1/sales | pick \'["items"][-1]["id"]\')', sale.id)
+    assert sale.id in session
+
+    async def work() -> None:
+        while True:
+            for job in [*JOBS, SANDBOX_JOB]:
+                await job.run_once(service.state, service.clock())
+            await asyncio.sleep(0.1)
+
+    working = asyncio.create_task(work())
+    try:
+        shell = await asyncio.create_subprocess_exec(
+            "bash",
+            "-euo",
+            "pipefail",
+            "-c",
+            session,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            env=os.environ | {"URL": service.url},
+        )
+        output, errors = await shell.communicate()
+    finally:
+        working.cancel()
+        await asyncio.gather(working, return_exceptions=True)
+    lines = output.decode().strip().splitlines()
+    assert shell.returncode == 0, errors.decode()
+    assert lines[-1] == "confirmed"
+    assert "event: snapshot" in lines
+    assert "event: end" in lines
