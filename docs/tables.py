@@ -6,6 +6,7 @@ A table stands between `<!-- table: NAME -->` and `<!-- end -->`.
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from app.config import Settings
 from app.domain import errors
@@ -22,7 +23,7 @@ from app.services.live import PUBLIC_TYPES
 
 DOCS = Path(__file__).parent
 BLOCK = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
-MACHINES = {
+MACHINES: dict[str, Table[Any]] = {
     "sale": SALE_TRANSITIONS,
     "group": GROUP_TRANSITIONS,
     "order": ORDER_TRANSITIONS,
@@ -66,7 +67,7 @@ def _live() -> Iterator[str]:
         yield f"| `{name}` | `{type_}` |"
 
 
-def _machine(table: Table) -> Iterator[str]:  # type: ignore[type-arg]
+def _machine(table: Table[Any]) -> Iterator[str]:
     yield "```mermaid"
     yield "stateDiagram-v2"
     yield f"    [*] --> {next(iter(table))}"

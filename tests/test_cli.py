@@ -1,0 +1,166 @@
+"""The commands as people run them: real processes, ended as people end them."""
+
+import asyncio
+import os
+import re
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+
+from tests.conftest import create_database
+from tests.service import free_port
+
+ROOT = Path(__file__).parents[1]
+
+
+async def command(*arguments: str, **environment: str) -> tuple[int, str]:
+    """Run a command to its end: exit code, and everything it printed."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "app",
+        *arguments,
+        cwd=ROOT,
+        env=os.environ | environment,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    output, _ = await process.communicate()
+    return process.returncode or 0, output.decode()
+
+
+@asynccontextmanager
+async def started(*arguments: str, ready: str, **environment: str) -> AsyncIterator[asyncio.subprocess.Process]:
+    """A process in a group of its own, once `ready` answers."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "app",
+        *arguments,
+        cwd=ROOT,
+        env=os.environ | environment,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+        start_new_session=True,
+    )
+    try:
+        async with httpx.AsyncClient() as http:
+            for _ in range(600):
+                assert process.returncode is None, "it ended before it was ready"
+                try:
+                    if (await http.get(ready)).status_code == 200:
+                        break
+                except httpx.HTTPError:
+                    await asyncio.sleep(0.05)
+            else:
+                raise AssertionError("it never answered")
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+
+
+async def press_ctrl_c(process: asyncio.subprocess.Process) -> tuple[int, str]:
+    """What a terminal does: SIGINT to the whole group. Exit code and output."""
+    os.killpg(process.pid, signal.SIGINT)
+    output, _ = await process.communicate()
+    return process.returncode or 0, output.decode()
+
+
+async def test_run_starts_stops_and_finds_its_data(tmp_path: Path) -> None:
+    port = free_port()
+    arguments = ("run", "--port", str(port), "--data", str(tmp_path / "data"))
+    ready = f"http://127.0.0.1:{port}/v1/sales"
+    async with started(*arguments, ready=ready) as process, httpx.AsyncClient() as http:
+        sales = (await http.get(ready)).json()["items"]
+        assert [len(sale["offers"]) for sale in sales] == [1, 2]
+        children = psutil.Process(process.pid).children(recursive=True)
+        assert [child.name() for child in children] == ["valkey-server"]
+        refused = await command("run", "--port", str(free_port()), "--data", str(tmp_path / "data"))
+        assert refused[0] == 2
+        assert "another service is running" in refused[1]
+        code, output = await press_ctrl_c(process)
+    assert code == 0
+    assert "Traceback" not in output
+    key = re.search(r"ktk_\w+", output)
+    assert key
+    assert not any(child.is_running() for child in children)
+    async with httpx.AsyncClient() as http:
+        with pytest.raises(httpx.ConnectError):
+            await http.get(ready)
+
+    async with started(*arguments, ready=ready) as process, httpx.AsyncClient() as http:
+        assert [sale["id"] for sale in (await http.get(ready)).json()["items"]] == [sale["id"] for sale in sales]
+        invariants = await http.get(f"http://127.0.0.1:{port}/v1/ops/invariants", headers={"x-api-key": key[0]})
+        assert invariants.json()["ok"] is True
+        leftover = psutil.Process(process.pid).children(recursive=True)
+        process.kill()
+        await process.wait()
+    assert leftover[0].is_running(), "kill -9 leaves the Valkey behind"
+    async with started(*arguments, ready=ready) as process:
+        assert not leftover[0].is_running(), "and the next start stops it"
+        assert (await press_ctrl_c(process))[0] == 0
+
+
+async def test_api_and_workers_as_processes_of_their_own(postgresql: str, valkey: str) -> None:
+    """As in production: migrate, two API processes behind one port, a worker, a key from the command line."""
+    port = free_port()
+    environment = {
+        "ENVIRONMENT": "staging",
+        "SECRET_KEY": "a secret of thirty-two characters",
+        "DATABASE_URL": await create_database(postgresql),
+        "REDIS_URL": valkey,
+        "PUBLIC_URL": f"http://127.0.0.1:{port}",
+        "PORT": str(port),
+        "PROCESSES": "2",
+        "WORKERS_INSIDE": "false",
+    }
+    code, output = await command("serve", **environment)
+    assert (code, "migrate" in output) == (2, True)
+    assert (await command("migrate", **environment))[0] == 0
+    code, output = await command("keys", "create", "--scope", "orders", "--scope", "invariants", **environment)
+    key = output.strip()
+    assert (code, key[:4]) == (0, "ktk_")
+    code, output = await command("keys", "list", **environment)
+    assert (code, "orders,invariants  active" in output, key in output) == (0, True, False)
+
+    url = f"http://127.0.0.1:{port}"
+    async with (
+        started("serve", ready=f"{url}/readyz", **environment) as api,
+        started("worker", ready=f"{url}/livez", **environment) as worker,
+        httpx.AsyncClient(base_url=url, headers={"x-api-key": key}) as http,
+    ):
+        assert (await http.get("/v1/ops/invariants")).json()["ok"] is True
+        assert (await http.post("/v1/ops/communities", json={"name": "x"})).json()["code"] == "scope_missing"
+        key_id = output.split()[0]
+        assert (await command("keys", "revoke", key_id, **environment))[0] == 0
+        assert (await http.get("/v1/ops/invariants")).json()["code"] == "api_key_invalid"
+        for process in (worker, api):
+            process.send_signal(signal.SIGTERM)
+            output_bytes, _ = await process.communicate()
+            assert b"Traceback" not in output_bytes, output_bytes.decode()
+
+
+@pytest.mark.parametrize(
+    ("environment", "named"),
+    [
+        ({"ENVIRONMENT": "production"}, "SECRET_KEY"),
+        ({"ENVIRONMENT": "nonsense"}, "ENVIRONMENT"),
+        ({"PROCESSES": "2"}, "PROCESSES"),
+        ({"DATABASE_URL": "postgresql://127.0.0.1:1/x"}, "DATABASE_URL"),
+    ],
+)
+async def test_a_wrong_setting_stops_the_start_and_is_named(
+    environment: dict[str, str], named: str, tmp_path: Path
+) -> None:
+    code, output = await command("serve", **environment, DATA=str(tmp_path))
+    assert code == 2
+    assert named in output
+    assert "Traceback" not in output

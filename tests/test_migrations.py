@@ -1,0 +1,71 @@
+"""Migrations are the only way tables come to be, so they must make exactly the tables the models describe."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+from alembic import command
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import CheckConstraint, Connection, inspect, text
+from sqlalchemy.exc import IntegrityError
+from sqlmodel import SQLModel
+
+from app.gateways.database import _alembic, open_database
+from tests.conftest import create_database
+
+
+@pytest.fixture
+async def empty_database(backend: str, tmp_path: Path, request: pytest.FixtureRequest) -> str:
+    if backend == "sqlite":
+        return f"sqlite:///{tmp_path / 'empty.sqlite3'}"
+    return await create_database(request.getfixturevalue("postgresql"))
+
+
+def differences(connection: Connection) -> list[object]:
+    return list(compare_metadata(MigrationContext.configure(connection), SQLModel.metadata))
+
+
+def constraints(connection: Connection) -> set[str]:
+    """Names of every CHECK there is; autogenerate does not compare them."""
+    inspector = inspect(connection)
+    return {
+        str(check["name"]) for table in SQLModel.metadata.tables for check in inspector.get_check_constraints(table)
+    }
+
+
+async def test_migrations_make_the_tables_of_the_models_and_can_be_undone(empty_database: str) -> None:
+    async with open_database(empty_database, 1) as database:
+        await database.migrate()
+        async with database.engine.connect() as connection:
+            assert await connection.run_sync(differences) == []
+            found = await connection.run_sync(constraints)
+        declared = {
+            database.engine.dialect.identifier_preparer.format_constraint(constraint)
+            for table in SQLModel.metadata.tables.values()
+            for constraint in table.constraints
+            if isinstance(constraint, CheckConstraint)
+        }
+        assert len(declared) > 30
+        assert found == declared
+        await asyncio.to_thread(command.downgrade, _alembic(database.url), "base")
+        async with database.engine.connect() as connection:
+            tables = await connection.run_sync(lambda sync: inspect(sync).get_table_names())
+        assert tables == ["alembic_version"]
+
+
+WRONG = [
+    ("units", "INSERT INTO units VALUES ('off', 4, 3, 'ord')"),
+    ("units", "INSERT INTO units VALUES ('off', 0, 3, 'ord')"),
+    ("seats", "INSERT INTO seats VALUES ('grp', 4, 3, 'mem', 'ord')"),
+    ("purchases", "INSERT INTO purchases VALUES ('sal', 'mem', 3, 2, 'ord')"),
+]
+
+
+@pytest.mark.parametrize(("table", "statement"), WRONG)
+async def test_a_place_that_does_not_exist_cannot_be_taken(empty_database: str, table: str, statement: str) -> None:
+    async with open_database(empty_database, 1) as database:
+        await database.migrate()
+        with pytest.raises(IntegrityError, match=f"ck_{table}_number"):
+            async with database.engine.begin() as connection:
+                await connection.execute(text(statement))
