@@ -2,12 +2,12 @@
 
 import asyncio
 
+from alembic import context
 from sqlalchemy import Connection, pool
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlmodel import SQLModel
 
 import app.models  # noqa: F401 - fills the metadata
-from alembic import context
 from app.config import Settings
 from app.gateways.database import async_url, database_url
 

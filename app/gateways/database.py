@@ -11,9 +11,11 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, event
+from sqlalchemy import Connection, Insert, event
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlmodel import SQLModel
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app.config import Settings
@@ -83,6 +85,12 @@ class Database:
                 )
             async with AsyncSession(connection, expire_on_commit=False) as session:
                 yield session
+
+    def insert_unless_there(self, model: type[SQLModel], key: list[str]) -> Insert:
+        """An INSERT that does nothing when a row with this unique key is there; give it its `values`."""
+        if self.is_sqlite:
+            return sqlite.insert(model).on_conflict_do_nothing(index_elements=key)
+        return postgresql.insert(model).on_conflict_do_nothing(index_elements=key)
 
     async def ping(self) -> None:
         """Ask the database for one row. Raises a SQLAlchemy error when it does not answer."""

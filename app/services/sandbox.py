@@ -29,16 +29,16 @@ PENDING, PAID, CLOSED = "pending", "paid", "closed"
 async def create_charge(state: State, body: ChargeCreate) -> ChargeAnswer:
     """Open a charge, or answer with the one of that id."""
     async with state.database.transaction() as session:
-        charge = await session.get(SandboxCharge, body.id)
-        if charge is None:
-            charge = SandboxCharge(
+        await session.exec(
+            state.database.insert_unless_there(SandboxCharge, ["id"]).values(
                 **body.model_dump(),
                 token=token_urlsafe(18),
                 state=PENDING,
+                refund_failures=0,
                 created_at=state.clock(),
-            )
-            session.add(charge)
-    return _answer(state, charge)
+            ),
+        )
+        return _answer(state, await _get(session, body.id))
 
 
 async def query_charge(state: State, charge_id: str) -> ChargeAnswer:

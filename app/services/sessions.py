@@ -6,7 +6,6 @@ from secrets import token_urlsafe
 
 import jwt
 from sqlalchemy import insert, update
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlmodel import col, select
 
 from app.domain.errors import ProviderDisabled, ProviderNotFound, TokenExpired, TokenInvalid
@@ -32,17 +31,14 @@ async def create_session(state: State, body: SessionCreate) -> SessionPublic:
     now = state.clock()
     refresh_token = token_urlsafe(32)
     async with transaction(state, now) as work:
-        dialect = sqlite if state.database.is_sqlite else postgresql
         await work.session.exec(
-            dialect.insert(Member)
-            .values(
+            state.database.insert_unless_there(Member, ["provider", "subject"]).values(
                 id=new_id("mem"),
                 provider=body.provider,
                 subject=body.code,
                 name=body.name or body.code[:60],
                 created_at=now,
-            )
-            .on_conflict_do_nothing(index_elements=["provider", "subject"]),
+            ),
         )
         found = await work.session.exec(
             select(Member).where(Member.provider == body.provider, Member.subject == body.code),

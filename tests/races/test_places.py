@@ -10,7 +10,7 @@ import httpx
 import pytest
 from sqlalchemy import text
 
-from app.gateways.dealer import Claim, ClaimRequest, Dealer, _Names
+from app.gateways.dealer import Claim, ClaimRequest, Dealer, Keys
 from tests.service import Sale, Service, gather_limited
 
 UNIT_KEY = "units"
@@ -118,7 +118,7 @@ class LyingDealer(Dealer):
     async def deal(self, request: ClaimRequest, now: Any) -> Claim:
         claim = await super().deal(request, now)
         self.deals += 1
-        name = _Names(request.sale_id)
+        name = Keys(request.sale_id)
         if self.deals % self.every == 0 and self.about == UNIT_KEY:
             await self.client.unlink(name.units(request.offer_id))
             await self.client.hset(name.offer(request.offer_id), mapping={"taken": 0, "low": 0})

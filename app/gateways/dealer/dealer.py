@@ -1,14 +1,9 @@
-"""The dealer: Redis deals place numbers at memory speed and keeps the live counts.
-
-It decides nothing. What it deals, the database may refuse; what it forgets is loaded from the rows again.
-All keys of a sale carry one hash tag, `{sale:<id>}`, so a sale lives in one cluster slot, and all expire a
-day after the sale.
-"""
+"""Typed faces of the scripts in `lua/`, and the loading of a sale."""
 
 import asyncio
 import json
 from collections.abc import Awaitable, Iterable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from secrets import token_hex
@@ -34,6 +29,8 @@ from app.domain.errors import (
     SalePaused,
     SoldOut,
 )
+from app.gateways.dealer.images import Claim, SaleImage, bitmaps, hashes, merge, milliseconds
+from app.gateways.dealer.keys import Keys
 
 LUA = Path(__file__).parent / "lua"
 SERVER_KEY = "kaituan:server"
@@ -70,20 +67,6 @@ class ClaimRequest:
 
 
 @dataclass(frozen=True, slots=True)
-class Claim:
-    """The places one order was dealt: unit numbers, a seat number, a purchase number, all from 1."""
-
-    order_id: str
-    offer_id: str
-    units: list[int]
-    group_id: str
-    seat: int
-    member_id: str
-    purchase: int
-    paid: bool = False
-
-
-@dataclass(frozen=True, slots=True)
 class GroupCounts:
     """Seats of a group: `held` wait for a payment, `paid` have one."""
 
@@ -105,21 +88,6 @@ class OfferCounts:
         return self.stock - self.taken
 
 
-@dataclass(frozen=True, slots=True)
-class SaleImage:
-    """A sale as the rows have it: what is loaded into Redis, and what Redis is compared with."""
-
-    sale_id: str
-    selling: str
-    opens_at: datetime
-    closes_at: datetime
-    member_limit: int
-    group_size: int
-    stocks: dict[str, int]
-    groups: dict[str, tuple[int, datetime]]
-    claims: list[Claim] = field(default_factory=list)
-
-
 class Dealer:
     """Typed faces of the scripts in `lua/`. Raises `DealerUnavailable` when Redis does not answer."""
 
@@ -138,18 +106,18 @@ class Dealer:
         `SalePaused`, `SaleEnded`, `GroupClosed`, `AlreadyInGroup`, `GroupFull`, `MemberLimit`, `SoldOut`;
         `Unloaded` when the sale must be loaded first; `DealerUnavailable`.
         """
-        name = _Names(request.sale_id)
-        keys = [
-            *(name.terms, name.claims, name.pending, name.purchases),
-            *(name.offer(request.offer_id), name.units(request.offer_id), name.request(request.request_key)),
-            *(name.group(request.group_id), name.seats(request.group_id)),
+        keys = Keys(request.sale_id)
+        names = [
+            *(keys.terms, keys.claims, keys.pending, keys.purchases),
+            *(keys.offer(request.offer_id), keys.units(request.offer_id), keys.request(request.request_key)),
+            *(keys.group(request.group_id), keys.seats(request.group_id)),
         ]
-        deadline = "" if request.new_deadline_at is None else _milliseconds(request.new_deadline_at)
+        deadline = "" if request.new_deadline_at is None else milliseconds(request.new_deadline_at)
         arguments = [
-            *(_milliseconds(now), request.order_id, request.member_id, request.offer_id, request.quantity),
+            *(milliseconds(now), request.order_id, request.member_id, request.offer_id, request.quantity),
             *(request.group_id, deadline, REQUEST_TTL_MS),
         ]
-        reply = await self._twice(lambda: self._deal(keys=keys, args=arguments))
+        reply = await self._twice(lambda: self._deal(keys=names, args=arguments))
         verdict, *rest = [part.decode() for part in reply]
         if verdict == "taken":
             return Claim(order_id=rest[0], **json.loads(rest[1]))
@@ -157,43 +125,43 @@ class Dealer:
 
     async def release(self, sale_id: str, order_id: str, offer_id: str, group_id: str) -> bool:
         """Give back the places of an order; False when it holds none."""
-        name = _Names(sale_id)
-        keys = [
-            *(name.claims, name.pending, name.purchases, name.offer(offer_id), name.units(offer_id)),
-            *(name.group(group_id), name.seats(group_id)),
+        keys = Keys(sale_id)
+        names = [
+            *(keys.claims, keys.pending, keys.purchases, keys.offer(offer_id), keys.units(offer_id)),
+            *(keys.group(group_id), keys.seats(group_id)),
         ]
-        return bool(await self._twice(lambda: self._release(keys=keys, args=[order_id, CLOSED_TTL_MS])))
+        return bool(await self._twice(lambda: self._release(keys=names, args=[order_id, CLOSED_TTL_MS])))
 
     async def mark_paid(self, sale_id: str, order_id: str, group_id: str) -> bool:
         """Count an order's seat as paid; False when it was, or holds no seat."""
-        name = _Names(sale_id)
-        keys = [name.claims, name.group(group_id)]
-        return bool(await self._twice(lambda: self._mark_paid(keys=keys, args=[order_id])))
+        keys = Keys(sale_id)
+        names = [keys.claims, keys.group(group_id)]
+        return bool(await self._twice(lambda: self._mark_paid(keys=names, args=[order_id])))
 
     async def close_group(self, sale_id: str, group_id: str) -> None:
         """Deal no more seats of a group."""
-        name = _Names(sale_id)
-        keys = [name.group(group_id), name.seats(group_id)]
-        await self._twice(lambda: self._close_group(keys=keys, args=[CLOSED_TTL_MS]))
+        keys = Keys(sale_id)
+        names = [keys.group(group_id), keys.seats(group_id)]
+        await self._twice(lambda: self._close_group(keys=names, args=[CLOSED_TTL_MS]))
 
     async def forget(self, sale_id: str) -> None:
         """Have the sale loaded from the rows before the next claim on it."""
-        await self._twice(lambda: self.client.unlink(_Names(sale_id).terms))
+        await self._twice(lambda: self.client.unlink(Keys(sale_id).terms))
 
     async def is_loaded(self, sale_id: str) -> bool:
         """Whether claims on this sale can be dealt."""
-        return bool(await self._twice(lambda: self.client.exists(_Names(sale_id).terms)))
+        return bool(await self._twice(lambda: self.client.exists(Keys(sale_id).terms)))
 
     async def counts(
         self, sale_id: str, offer_ids: Sequence[str], group_ids: Sequence[str] = ()
     ) -> tuple[dict[str, OfferCounts], dict[str, GroupCounts]]:
         """The live counts of offers and groups, by id; what Redis does not know is left out."""
-        name = _Names(sale_id)
+        keys = Keys(sale_id)
         async with self.client.pipeline(transaction=False) as pipe:
             for offer_id in offer_ids:
-                pipe.hmget(name.offer(offer_id), ["stock", "taken"])
+                pipe.hmget(keys.offer(offer_id), ["stock", "taken"])
             for group_id in group_ids:
-                pipe.hmget(name.group(group_id), ["size", "held", "paid"])
+                pipe.hmget(keys.group(group_id), ["size", "held", "paid"])
             rows = await self._once(pipe.execute()) if offer_ids or group_ids else []
         offers, groups = rows[: len(offer_ids)], rows[len(offer_ids) :]
         return (
@@ -203,16 +171,16 @@ class Dealer:
 
     async def overdue(self, sale_id: str, now: datetime, limit: int = CHUNK) -> list[Claim]:
         """Claims dealt more than `IN_FLIGHT_SECONDS` ago that nobody has looked at since."""
-        name = _Names(sale_id)
-        until = _milliseconds(now - timedelta(seconds=IN_FLIGHT_SECONDS))
-        ids = await self._twice(lambda: self.client.zrangebyscore(name.pending, "-inf", until, 0, limit))
-        return await self._claims(name, ids)
+        keys = Keys(sale_id)
+        until = milliseconds(now - timedelta(seconds=IN_FLIGHT_SECONDS))
+        ids = await self._twice(lambda: self.client.zrangebyscore(keys.pending, "-inf", until, 0, limit))
+        return await self._claims(keys, ids)
 
     async def settle(self, sale_id: str, order_ids: Iterable[str]) -> None:
         """Stop watching claims whose orders were found."""
         ids = list(order_ids)
         if ids:
-            await self._twice(lambda: self.client.zrem(_Names(sale_id).pending, *ids))
+            await self._twice(lambda: self.client.zrem(Keys(sale_id).pending, *ids))
 
     async def ping(self) -> None:
         """Raise `DealerUnavailable` when Redis does not answer."""
@@ -237,65 +205,65 @@ class Dealer:
         Returns a token for `finish_load` and the claims that were dealt a moment ago and may not have their
         rows yet. Returns None when somebody else has just loaded it.
         """
-        name, token = _Names(sale_id), token_hex(8)
+        keys, token = Keys(sale_id), token_hex(8)
         give_up_at = asyncio.get_running_loop().time() + LOADING_WAIT_SECONDS
-        while not await self._twice(lambda: self.client.set(name.loading, token, nx=True, px=LOADING_LOCK_MS)):
+        while not await self._twice(lambda: self.client.set(keys.loading, token, nx=True, px=LOADING_LOCK_MS)):
             if asyncio.get_running_loop().time() > give_up_at:
                 raise Busy
             await asyncio.sleep(0.02)
             if await self.is_loaded(sale_id):
                 return None
         await self.forget(sale_id)
-        since = _milliseconds(now - timedelta(seconds=IN_FLIGHT_SECONDS))
-        ids = await self._twice(lambda: self.client.zrangebyscore(name.pending, since, "+inf"))
-        return token, await self._claims(name, ids)
+        since = milliseconds(now - timedelta(seconds=IN_FLIGHT_SECONDS))
+        ids = await self._twice(lambda: self.client.zrangebyscore(keys.pending, since, "+inf"))
+        return token, await self._claims(keys, ids)
 
     async def finish_load(self, token: str, image: SaleImage, in_flight: Iterable[Claim]) -> None:
         """Replace what Redis has of a sale by its rows and the claims in flight, and deal again."""
-        name = _Names(image.sale_id)
+        keys = Keys(image.sale_id)
         expires = image.closes_at + KEEP_AFTER_SALE
-        claims = _merge(image, in_flight)
-        stale = [name.claims, name.purchases]
+        claims = merge(image, in_flight)
+        stale = [keys.claims, keys.purchases]
         for offer_id in image.stocks:
-            stale += [name.offer(offer_id), name.units(offer_id)]
+            stale += [keys.offer(offer_id), keys.units(offer_id)]
         for group_id in image.groups:
-            stale += [name.group(group_id), name.seats(group_id)]
+            stale += [keys.group(group_id), keys.seats(group_id)]
         try:
             async with self.client.pipeline(transaction=False) as pipe:
                 pipe.unlink(*stale)
-                for key, value in _bitmaps(name, image, claims).items():
+                for key, value in bitmaps(keys, image, claims).items():
                     pipe.set(key, value, pxat=expires)
-                for key, mapping in _hashes(name, image, claims).items():
+                for key, mapping in hashes(keys, image, claims).items():
                     items = list(mapping.items())
                     for start in range(0, len(items), CHUNK):
                         pipe.hset(key, mapping=dict(items[start : start + CHUNK]))
                         pipe.pexpireat(key, expires)
                         if len(pipe.command_stack) > CHUNK:
-                            pipe.pexpire(name.loading, LOADING_LOCK_MS)
+                            pipe.pexpire(keys.loading, LOADING_LOCK_MS)
                             await self._once(pipe.execute())
                 terms: dict[Any, Any] = {
                     "selling": image.selling,
-                    "opens": _milliseconds(image.opens_at),
-                    "closes": _milliseconds(image.closes_at),
+                    "opens": milliseconds(image.opens_at),
+                    "closes": milliseconds(image.closes_at),
                     "member_limit": image.member_limit,
                     "group_size": image.group_size,
-                    "expires": _milliseconds(expires),
+                    "expires": milliseconds(expires),
                 }
-                pipe.hset(name.terms, mapping=terms)
-                pipe.pexpireat(name.terms, expires)
+                pipe.hset(keys.terms, mapping=terms)
+                pipe.pexpireat(keys.terms, expires)
                 await self._once(pipe.execute())
         finally:
-            await self._once(self._unlock(keys=[name.loading], args=[token]))
+            await self._once(self._unlock(keys=[keys.loading], args=[token]))
 
-    async def _claims(self, name: "_Names", ids: list[bytes]) -> list[Claim]:
+    async def _claims(self, keys: Keys, ids: list[bytes]) -> list[Claim]:
         if not ids:
             return []
         packed = await self._twice(
-            lambda: cast("Awaitable[list[bytes | None]]", self.client.hmget(name.claims, ids))
+            lambda: cast("Awaitable[list[bytes | None]]", self.client.hmget(keys.claims, ids))
         )
         gone = [id_ for id_, claim in zip(ids, packed, strict=True) if claim is None]
         if gone:
-            await self._twice(lambda: self.client.zrem(name.pending, *gone))
+            await self._twice(lambda: self.client.zrem(keys.pending, *gone))
         return [
             Claim(order_id=id_.decode(), **json.loads(claim))
             for id_, claim in zip(ids, packed, strict=True)
@@ -318,34 +286,6 @@ class Dealer:
             raise DealerUnavailable from error
 
 
-class _Names:
-    """The keys of one sale."""
-
-    def __init__(self, sale_id: str) -> None:
-        tag = f"{{sale:{sale_id}}}"
-        self.terms = f"{tag}:terms"
-        self.claims = f"{tag}:claims"
-        self.pending = f"{tag}:pending"
-        self.purchases = f"{tag}:purchases"
-        self.loading = f"{tag}:loading"
-        self._tag = tag
-
-    def offer(self, offer_id: str) -> str:
-        return f"{self._tag}:offer:{offer_id}"
-
-    def units(self, offer_id: str) -> str:
-        return f"{self._tag}:offer:{offer_id}:units"
-
-    def group(self, group_id: str) -> str:
-        return f"{self._tag}:group:{group_id}"
-
-    def seats(self, group_id: str) -> str:
-        return f"{self._tag}:group:{group_id}:seats"
-
-    def request(self, request_key: str) -> str:
-        return f"{self._tag}:request:{request_key}"
-
-
 def open_client(url: str) -> Redis:
     """A client for scripts and reads. It does not retry by itself: a lost answer is not a lost command."""
     pool = BlockingConnectionPool.from_url(
@@ -357,10 +297,6 @@ def open_client(url: str) -> Redis:
         retry=Retry(NoBackoff(), 0),
     )
     return Redis.from_pool(pool)
-
-
-def _milliseconds(moment: datetime) -> int:
-    return int(moment.timestamp() * 1000)
 
 
 def _refusal(verdict: str, rest: list[str]) -> KaituanError | Unloaded:
@@ -378,63 +314,3 @@ def _refusal(verdict: str, rest: list[str]) -> KaituanError | Unloaded:
         error.code: error for error in (SaleEnded, SalePaused, GroupClosed, GroupFull, AlreadyInGroup)
     }
     return simple[verdict]()
-
-
-def _merge(image: SaleImage, in_flight: Iterable[Claim]) -> list[Claim]:
-    """The claims of the rows, and those in flight whose places the rows do not contradict."""
-    known = {claim.order_id for claim in image.claims}
-    units = {(claim.offer_id, number) for claim in image.claims for number in claim.units}
-    seats = {(claim.group_id, claim.seat) for claim in image.claims}
-    return image.claims + [
-        claim
-        for claim in in_flight
-        if claim.order_id not in known
-        and claim.offer_id in image.stocks
-        and claim.group_id in image.groups
-        and (claim.group_id, claim.seat) not in seats
-        and not units.intersection((claim.offer_id, number) for number in claim.units)
-    ]
-
-
-def _bitmaps(name: _Names, image: SaleImage, claims: list[Claim]) -> dict[str, bytes]:
-    numbers: dict[str, list[int]] = {}
-    for claim in claims:
-        numbers.setdefault(name.units(claim.offer_id), []).extend(claim.units)
-        if claim.group_id in image.groups:
-            numbers.setdefault(name.seats(claim.group_id), []).append(claim.seat)
-    return {key: bitmap(taken) for key, taken in numbers.items()}
-
-
-def bitmap(numbers: Sequence[int]) -> bytes:
-    """A Redis bitmap with the bit of each number (from 1) set; the first bit is the highest of its byte."""
-    data = bytearray((max(numbers) + 7) // 8)
-    for number in numbers:
-        data[(number - 1) // 8] |= 0x80 >> (number - 1) % 8
-    return bytes(data)
-
-
-def _hashes(name: _Names, image: SaleImage, claims: list[Claim]) -> dict[str, dict[str, str | int]]:
-    hashes: dict[str, dict[str, str | int]] = {
-        name.offer(offer_id): {"stock": stock, "taken": 0, "low": 0} for offer_id, stock in image.stocks.items()
-    }
-    for group_id, (size, deadline_at) in image.groups.items():
-        hashes[name.group(group_id)] = {
-            "size": size,
-            "deadline": _milliseconds(deadline_at),
-            "open": 1,
-            "held": 0,
-            "paid": 0,
-        }
-    for claim in claims:
-        fields = asdict(claim)
-        order_id = fields.pop("order_id")
-        hashes.setdefault(name.claims, {})[order_id] = json.dumps(fields)
-        hashes.setdefault(name.purchases, {})[f"{claim.member_id}:{claim.purchase}"] = order_id
-        offer = hashes[name.offer(claim.offer_id)]
-        offer["taken"] = int(offer["taken"]) + len(claim.units)
-        group = hashes.get(name.group(claim.group_id))
-        if group is not None:
-            group[f"member:{claim.member_id}"] = order_id
-            paid = "paid" if claim.paid else "held"
-            group[paid] = int(group[paid]) + 1
-    return hashes

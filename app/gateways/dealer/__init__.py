@@ -1,0 +1,22 @@
+"""The dealer: Redis deals place numbers at memory speed and keeps the live counts.
+
+It decides nothing. What it deals, the database may refuse; what it forgets is loaded from the rows again. All keys
+of a sale carry one hash tag, `{sale:<id>}`, and expire a day after the sale.
+"""
+
+from app.gateways.dealer.dealer import LUA, ClaimRequest, Dealer, GroupCounts, OfferCounts, Unloaded, open_client
+from app.gateways.dealer.images import Claim, SaleImage
+from app.gateways.dealer.keys import Keys
+
+__all__ = [
+    "LUA",
+    "Claim",
+    "ClaimRequest",
+    "Dealer",
+    "GroupCounts",
+    "Keys",
+    "OfferCounts",
+    "SaleImage",
+    "Unloaded",
+    "open_client",
+]

@@ -1,0 +1,31 @@
+"""The Redis keys of one sale. They carry one hash tag, so a sale lives in one cluster slot."""
+
+
+class Keys:
+    """What is kept where: `terms`, `claims`, `purchases` and groups and offers are hashes, `units` and `seats`
+    bitmaps, `pending` a sorted set by time, `loading` and requests strings.
+    """
+
+    def __init__(self, sale_id: str) -> None:
+        tag = f"{{sale:{sale_id}}}"
+        self.terms = f"{tag}:terms"
+        self.claims = f"{tag}:claims"
+        self.pending = f"{tag}:pending"
+        self.purchases = f"{tag}:purchases"
+        self.loading = f"{tag}:loading"
+        self._tag = tag
+
+    def offer(self, offer_id: str) -> str:
+        return f"{self._tag}:offer:{offer_id}"
+
+    def units(self, offer_id: str) -> str:
+        return f"{self._tag}:offer:{offer_id}:units"
+
+    def group(self, group_id: str) -> str:
+        return f"{self._tag}:group:{group_id}"
+
+    def seats(self, group_id: str) -> str:
+        return f"{self._tag}:group:{group_id}:seats"
+
+    def request(self, request_key: str) -> str:
+        return f"{self._tag}:request:{request_key}"
