@@ -94,7 +94,7 @@ def create_key(
     """Make a key and print it. It is shown this once."""
 
     async def create() -> str:
-        async with open_state(_settings()) as state:
+        async with open_state(_settings(), share=True) as state:
             return await operators.create_key(state, name, scope)
 
     typer.echo(_run(create()))
@@ -105,7 +105,7 @@ def list_keys() -> None:
     """List the keys there are, without their secrets."""
 
     async def find() -> list[str]:
-        async with open_state(_settings()) as state:
+        async with open_state(_settings(), share=True) as state:
             return [
                 f"{row.id}  {row.name}  {','.join(row.scopes)}  {'revoked' if row.revoked_at else 'active'}"
                 for row in await operators.list_keys(state)
@@ -119,7 +119,7 @@ def revoke_key(key_id: str) -> None:
     """End a key."""
 
     async def revoke() -> bool:
-        async with open_state(_settings()) as state:
+        async with open_state(_settings(), share=True) as state:
             return await operators.revoke_key(state, key_id)
 
     if not _run(revoke()):

@@ -1,10 +1,13 @@
 """The application: its routes, its documents, and the lifespan that opens the state."""
 
+import asyncio
 import gc
 import logging
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+import signal
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from fastapi import FastAPI
@@ -80,6 +83,7 @@ def create_app(settings: Settings, state: State | None = None) -> FastAPI:
             opened = state if state is not None else await stack.enter_async_context(open_state(settings))
             if state is None and settings.workers_inside:
                 await stack.enter_async_context(running_workers(opened))
+            stack.enter_context(_streams_end_on_exit(opened))
             # What is imported by now stays for good; the collector need not walk it again and again.
             gc.collect()
             gc.freeze()
@@ -121,6 +125,29 @@ def create_app(settings: Settings, state: State | None = None) -> FastAPI:
 
     app.openapi = lambda: app.openapi_schema or _document(app)  # type: ignore[method-assign]
     return app
+
+
+@contextmanager
+def _streams_end_on_exit(state: State) -> Iterator[None]:
+    """End live streams as soon as the process is told to stop: the server waits for them before it stops, and
+    only then ends the lifespan.
+    """
+    loop = asyncio.get_running_loop()
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def on_signal(number: int, frame: FrameType | None) -> None:
+        loop.call_soon_threadsafe(state.live.close)
+        handler = before[signal.Signals(number)]
+        if callable(handler):
+            handler(number, frame)
+
+    for number in before:
+        signal.signal(number, on_signal)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _document(app: FastAPI) -> dict[str, Any]:

@@ -39,11 +39,14 @@ def utc_now() -> datetime:
 
 
 @asynccontextmanager
-async def open_state(settings: Settings, clock: Callable[[], datetime] = utc_now) -> AsyncIterator[State]:
+async def open_state(
+    settings: Settings, clock: Callable[[], datetime] = utc_now, *, share: bool = False
+) -> AsyncIterator[State]:
     """Open everything, in order, and close it again in reverse.
 
-    In development the database is migrated and a Valkey server started if none is named. Raises
-    `DatabaseNotReady` when the database does not answer or lacks a migration.
+    In development the database is migrated and a Valkey server started if none is named; `share` uses the one of
+    a service that is running on the same data. Raises `DatabaseNotReady` when the database does not answer or lacks
+    a migration, `FolderInUse` when another service has the data and `share` is not set.
     """
     async with AsyncExitStack() as stack:
         if settings.is_sqlite:
@@ -55,7 +58,9 @@ async def open_state(settings: Settings, clock: Callable[[], datetime] = utc_now
             await database.migrate()
         await database.check_ready()
 
-        redis_url = settings.redis_url or stack.enter_context(embedded_valkey(settings.data / "valkey"))
+        redis_url = settings.redis_url or stack.enter_context(
+            embedded_valkey(settings.data / "valkey", share=share)
+        )
         client = open_client(redis_url)
         stack.push_async_callback(client.aclose)
         subscriber = Redis.from_url(redis_url, socket_timeout=None, socket_connect_timeout=2)

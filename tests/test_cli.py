@@ -109,6 +109,38 @@ async def test_run_starts_stops_and_finds_its_data(tmp_path: Path) -> None:
         assert (await press_ctrl_c(process))[0] == 0
 
 
+async def test_a_key_can_be_made_and_a_stream_be_open_while_it_runs(tmp_path: Path) -> None:
+    port, data = free_port(), str(tmp_path / "data")
+    url = f"http://127.0.0.1:{port}"
+    async with (
+        started("run", "--port", str(port), "--data", data, ready=f"{url}/readyz") as process,
+        httpx.AsyncClient(base_url=url, timeout=30) as http,
+    ):
+        code, output = await command("keys", "create", "--scope", "invariants", DATA=data)
+        assert code == 0, output
+        answer = await http.get("/v1/ops/invariants", headers={"x-api-key": output.strip()})
+        assert answer.json()["ok"] is True
+
+        session = (await http.post("/v1/sessions", json={"provider": "dev", "code": "alice"})).json()
+        sale = (await http.get("/v1/sales")).json()["items"][-1]
+        opened = await http.post(
+            f"/v1/sales/{sale['id']}/groups",
+            json={"offer_id": sale["offers"][0]["id"]},
+            headers={"authorization": f"Bearer {session['access_token']}", "idempotency-key": "k"},
+        )
+        async with http.stream("GET", f"/v1/groups/{opened.json()['group']['id']}/live") as stream:
+            lines = stream.aiter_lines()
+            while "snapshot" not in await anext(lines):
+                pass
+            ending = asyncio.create_task(press_ctrl_c(process))
+            assert not any("event: end" in line for line in [line async for line in lines]), (
+                "the group is not final"
+            )
+        code, output = await ending
+    assert code == 0
+    assert "Traceback" not in output, output
+
+
 async def test_api_and_workers_as_processes_of_their_own(postgresql: str, valkey: str) -> None:
     """As in production: migrate, two API processes behind one port, a worker, a key from the command line."""
     port = free_port()

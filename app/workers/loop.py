@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
 
-from app.domain.errors import DealerUnavailable, ProviderUnavailable
+from app.domain.errors import UnavailableError
 from app.gateways.database import is_outage
 from app.state import State
 from app.workers import dealer, groups, holds, payments, refunds, sales, sandbox
@@ -60,7 +60,7 @@ async def _run(state: State, job: Job) -> None:
         except Exception as error:
             # A worker outlives whatever happens to it: the rows it could not do are still due.
             pause = AFTER_OUTAGE_SECONDS
-            if isinstance(error, DealerUnavailable | ProviderUnavailable) or is_outage(error):
+            if isinstance(error, UnavailableError) or is_outage(error):
                 log.warning("worker %s: %r; trying again", job.name, error)
             else:
                 log.exception("worker %s", job.name)
