@@ -65,7 +65,7 @@ async def wait_changes(state: State, group_id: str, after: int | None, wait_seco
     async with state.live.listen(group_id) as changed:
         while True:
             changed.clear()
-            found = await read_changes(state, group_id, after)
+            found = await _look(state, group_id, after)
             left = give_up_at - asyncio.get_running_loop().time()
             if after is None or found.changes or found.final or left <= 0 or state.live.closing:
                 return found
@@ -82,13 +82,19 @@ async def watch(state: State, group_id: str, after: int | None) -> AsyncIterator
     async with state.live.listen(group_id) as changed:
         while True:
             changed.clear()
-            found = await read_changes(state, group_id, after)
+            found = await _look(state, group_id, after)
             yield found
             after = found.after
             if found.final or state.live.closing or asyncio.get_running_loop().time() >= end_at:
                 return
             if len(found.changes) < BATCH:
                 await _wait(changed, LOOK_SECONDS)
+
+
+async def _look(state: State, group_id: str, after: int | None) -> Changes:
+    """Read in a task of its own: a watcher who leaves is cancelled, and must not take a connection in use along."""
+    looking = asyncio.create_task(read_changes(state, group_id, after))
+    return await asyncio.shield(looking)
 
 
 async def _wait(changed: asyncio.Event, seconds: float) -> None:

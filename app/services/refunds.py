@@ -81,7 +81,7 @@ async def submit(state: State, refund_id: str, now: datetime) -> bool:
             RefundRequest(refund_id, submitted.payment_id, submitted.amount, submitted.currency),
         )
     except (ProviderUnavailable, KeyError) as error:
-        await _fail(state, submitted, order, repr(error.__cause__ or error))
+        await _fail(state, submitted, order, f"{error.__cause__ or error!r}".partition("\n")[0])
     else:
         await _succeed(state, submitted, order, reference)
     return True
