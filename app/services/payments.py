@@ -174,10 +174,11 @@ async def decide_locked(work: Work, group: Group, payment_id: str) -> None:
 
     The lock makes two last payers count each other, and a payment and a deadline see each other.
     """
+    order_id = (await work.session.exec(select(Payment.order_id).where(Payment.id == payment_id))).one()
+    order = await lock_order(work.session, order_id)
     payment = await lock_payment(work.session, payment_id)
     if payment is None or payment.state != PaymentState.CAPTURED or payment.outcome is not None:
         return
-    order = await lock_order(work.session, payment.order_id)
     if order is None or payment.captured_at is None:
         raise AssertionError("a captured payment has an order and a time")
     kept = await work.session.exec(
