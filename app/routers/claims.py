@@ -1,8 +1,13 @@
-"""What a claim may be refused with, on whichever route it comes."""
+"""What a claim sends and may be refused with, on whichever route it comes."""
+
+from typing import Annotated
+
+from fastapi import Body
 
 from app.domain.errors import (
     AlreadyInGroup,
     AmountTooLarge,
+    BadRequest,
     Busy,
     CredentialsMissing,
     DatabaseUnavailable,
@@ -25,8 +30,12 @@ from app.domain.errors import (
     TokenExpired,
     TokenInvalid,
 )
+from app.routers.examples import CLAIM
+from app.schemas.groups import ClaimCreate
 
+ClaimBody = Annotated[ClaimCreate, Body(openapi_examples=CLAIM)]
 CLAIM_ERRORS = (
+    BadRequest,
     IdempotencyKeyMissing,
     CredentialsMissing,
     TokenInvalid,

@@ -1,7 +1,7 @@
 from fastapi import APIRouter, Depends, status
 
 from app.deps import LimitQuery, StateDep, require_scope
-from app.domain.errors import ApiKeyInvalid, CommunityNotFound, CredentialsMissing, ScopeMissing
+from app.domain.errors import ApiKeyInvalid, BadRequest, CommunityNotFound, CredentialsMissing, ScopeMissing
 from app.domain.operators import Scope
 from app.routers.problems import problems
 from app.schemas.communities import CommunityCreate, CommunityPublic, CommunityUpdate
@@ -16,7 +16,9 @@ operator_router = APIRouter(
 )
 
 
-@operator_router.post("", status_code=status.HTTP_201_CREATED, summary="Make a community 新建社群")
+@operator_router.post(
+    "", status_code=status.HTTP_201_CREATED, responses=problems(BadRequest), summary="Make a community 新建社群"
+)
 async def create_community(state: StateDep, body: CommunityCreate) -> CommunityPublic:
     return await communities.create_community(state, body)
 
@@ -34,7 +36,7 @@ async def get_community(state: StateDep, community_id: CommunityId) -> Community
 
 
 @operator_router.patch(
-    "/{community_id}", responses=problems(CommunityNotFound), summary="Change a community 修改社群"
+    "/{community_id}", responses=problems(BadRequest, CommunityNotFound), summary="Change a community 修改社群"
 )
 async def update_community(state: StateDep, community_id: CommunityId, body: CommunityUpdate) -> CommunityPublic:
     return await communities.update_community(state, community_id, body)

@@ -6,10 +6,10 @@ from fastapi.responses import StreamingResponse
 
 from app.deps import MemberDep, RequestKeyDep, StateDep, ViewerDep
 from app.domain.errors import GroupNotFound, TokenExpired, TokenInvalid
-from app.routers.claims import CLAIM_ERRORS
+from app.routers.claims import CLAIM_ERRORS, ClaimBody
 from app.routers.problems import problems
 from app.schemas.fields import GroupId
-from app.schemas.groups import Changes, ClaimAnswer, ClaimCreate, GroupPublic
+from app.schemas.groups import Changes, ClaimAnswer, GroupPublic
 from app.services import claims, groups, live
 from app.state import State
 
@@ -20,11 +20,23 @@ KEEP_ALIVE_LOOKS = 15
 RETRY_MILLISECONDS = 1000
 
 STREAM = {
-    "description": "`snapshot`, then every change by its type, then `end` once the group is final",
+    "description": "`snapshot`, then every change by its type, then `end` once the group is final. The schema is"
+    " that of one event 以下为单个事件",
     "content": {
         "text/event-stream": {
-            "schema": {"type": "string"},
-            "example": 'id: 41\nevent: snapshot\ndata: {"id": "grp_…", "size": 3, "held": 1, "paid": 1, "left": 1}\n\n'
+            "schema": {
+                "type": "object",
+                "required": ["event", "data"],
+                "properties": {
+                    "id": {"type": "string", "pattern": "^[0-9]+$"},
+                    "event": {
+                        "type": "string",
+                        "enum": ["snapshot", *dict.fromkeys(live.PUBLIC_TYPES.values()), "end"],
+                    },
+                    "data": {"type": "string", "contentMediaType": "application/json"},
+                },
+            },
+            "example": 'id: 41\nevent: snapshot\ndata: {"size": 3, "held": 1, "paid": 1, "left": 1}\n\n'
             'id: 44\nevent: seat.held\ndata: {"id": 44, "type": "seat.held", "seat": 3, "group": {"left": 0}}\n\n'
             'event: end\ndata: {"state": "succeeded"}\n\n',
         },
@@ -33,7 +45,10 @@ STREAM = {
 
 
 @router.get(
-    "/{group_id}", responses=problems(TokenInvalid, TokenExpired, GroupNotFound), summary="Get a group 团详情"
+    "/{group_id}",
+    responses=problems(TokenInvalid, TokenExpired, GroupNotFound),
+    summary="Get a group 团详情",
+    openapi_extra={"security": [{}]},  # besides the member's: a stranger may look, too
 )
 async def get_group(state: StateDep, viewer_id: ViewerDep, group_id: GroupId) -> GroupPublic:
     """How full a group is and who is in it. Names are masked for strangers."""
@@ -47,7 +62,7 @@ async def get_group(state: StateDep, viewer_id: ViewerDep, group_id: GroupId) ->
     summary="Join a group 参团",
 )
 async def join_group(
-    state: StateDep, member_id: MemberDep, request_key: RequestKeyDep, group_id: GroupId, body: ClaimCreate
+    state: StateDep, member_id: MemberDep, request_key: RequestKeyDep, group_id: GroupId, body: ClaimBody
 ) -> ClaimAnswer:
     """Take a seat, with any offer of the group's product. Pay before `order.hold_expires_at`."""
     return await claims.join(state, member_id, group_id, body, request_key)

@@ -1,3 +1,5 @@
+from typing import Any
+
 from fastapi import APIRouter
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
@@ -5,8 +7,10 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from app.deps import StateDep
 from app.domain.errors import DealerUnavailable
+from app.routers.problems import problems
 
 router = APIRouter(tags=["health"])
+TOO_LARGE: dict[int | str, dict[str, Any]] = {413: problems()[413]}
 
 
 class Health(BaseModel):
@@ -16,7 +20,7 @@ class Health(BaseModel):
     dealer: bool = True
 
 
-@router.get("/livez", summary="Is the process alive 存活探针")
+@router.get("/livez", responses=TOO_LARGE, summary="Is the process alive 存活探针")
 async def livez() -> Health:
     """Answers as long as the process does; asks nobody else."""
     return Health()
@@ -25,7 +29,7 @@ async def livez() -> Health:
 @router.get(
     "/readyz",
     response_model=Health,
-    responses={503: {"model": Health, "description": "Not ready 未就绪"}},
+    responses={**TOO_LARGE, 503: {"model": Health, "description": "Not ready 未就绪"}},
     summary="Can it serve 就绪探针",
 )
 async def readyz(state: StateDep) -> JSONResponse:

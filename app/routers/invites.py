@@ -1,8 +1,11 @@
-from fastapi import APIRouter, Request, status
+from typing import Annotated
+
+from fastapi import APIRouter, Body, Request, status
 from fastapi.responses import JSONResponse, RedirectResponse, Response
 
 from app.deps import MemberDep, StateDep
 from app.domain.errors import (
+    BadRequest,
     CommunityNotFound,
     CredentialsMissing,
     GroupNotFound,
@@ -12,6 +15,7 @@ from app.domain.errors import (
     TokenExpired,
     TokenInvalid,
 )
+from app.routers.examples import INVITE
 from app.routers.problems import problems
 from app.schemas.fields import InviteCode
 from app.schemas.invites import InviteCreate, InviteLanding, InvitePublic
@@ -24,11 +28,13 @@ router = APIRouter(tags=["invites"])
     "/v1/invites",
     status_code=status.HTTP_201_CREATED,
     responses=problems(
-        CredentialsMissing, TokenInvalid, TokenExpired, GroupNotFound, SaleNotFound, CommunityNotFound
+        BadRequest, CredentialsMissing, TokenInvalid, TokenExpired, GroupNotFound, SaleNotFound, CommunityNotFound
     ),
     summary="Invite friends 生成邀请",
 )
-async def create_invite(state: StateDep, member_id: MemberDep, body: InviteCreate) -> InvitePublic:
+async def create_invite(
+    state: StateDep, member_id: MemberDep, body: Annotated[InviteCreate, Body(openapi_examples=INVITE)]
+) -> InvitePublic:
     """A short link to a group, a sale or a community. Whoever claims with its `code` was brought by you."""
     return await invites.create_invite(state, member_id, body)
 

@@ -4,6 +4,7 @@ from fastapi import APIRouter, Path, Request, status
 
 from app.deps import MemberDep, RequestKeyDep, StateDep
 from app.domain.errors import (
+    BadRequest,
     CredentialsMissing,
     IdempotencyKeyMissing,
     IdempotencyKeyReused,
@@ -31,6 +32,7 @@ hook_router = APIRouter(prefix="/hooks/payments", tags=["hooks"])
     "/v1/orders/{order_id}/payments",
     status_code=status.HTTP_201_CREATED,
     responses=problems(
+        BadRequest,
         IdempotencyKeyMissing,
         CredentialsMissing,
         TokenInvalid,

@@ -7,9 +7,11 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from fastapi.routing import iter_route_contexts
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.domain import errors
 from app.domain.errors import KaituanError
@@ -33,6 +35,13 @@ STATUSES: dict[type[KaituanError], HTTPStatus] = {
     errors.InternalError: HTTPStatus.INTERNAL_SERVER_ERROR,
     errors.UnavailableError: HTTPStatus.SERVICE_UNAVAILABLE,
 }
+ANYWHERE: tuple[type[KaituanError], ...] = (
+    errors.InvalidRequest,
+    errors.BodyTooLarge,
+    errors.DatabaseUnavailable,
+    errors.Busy,
+)
+"""What any route may refuse with: it is malformed, it is too big, or the database is away."""
 HTTP_ERRORS: dict[int, type[KaituanError]] = {
     HTTPStatus.NOT_FOUND: errors.RouteNotFound,
     HTTPStatus.METHOD_NOT_ALLOWED: errors.MethodNotAllowed,
@@ -47,10 +56,10 @@ def status_of(error: type[KaituanError]) -> HTTPStatus:
 
 
 def problems(*kinds: type[KaituanError]) -> dict[int | str, dict[str, Any]]:
-    """The `responses` of a route that may refuse with these errors; a malformed request is always one."""
+    """The `responses` of a route that may refuse with these errors, besides those of `ANYWHERE`."""
     answers: dict[int | str, dict[str, Any]] = {}
-    every: tuple[type[KaituanError], ...] = (*kinds, errors.InvalidRequest)
-    for kind in every:
+    every: tuple[type[KaituanError], ...] = tuple(dict.fromkeys((*kinds, *ANYWHERE)))
+    for kind in sorted(every, key=status_of):
         status = status_of(kind)
         answer = answers.setdefault(
             int(status),
@@ -63,7 +72,12 @@ def problems(*kinds: type[KaituanError]) -> dict[int | str, dict[str, Any]]:
         )
         answer["description"] = f"{answer['description']} · `{kind.code}` {kind.zh}".removeprefix(" · ")
         answer["content"][MEDIA_TYPE]["examples"][kind.code] = {
-            "value": {"type": f"urn:kaituan:{kind.code}", "title": kind.en, "status": status, "code": kind.code},
+            "value": {
+                "type": f"urn:kaituan:{kind.code}",
+                "title": kind.en,
+                "status": int(status),
+                "code": kind.code,
+            },
         }
     return answers
 
@@ -104,8 +118,30 @@ def problem_response(
     return JSONResponse(content.model_dump(exclude_none=True), status, headers, MEDIA_TYPE)
 
 
+class BodyLimit:
+    """Refuse a body that says it is beyond `BODY_LIMIT_BYTES`, as a problem and before any route has acted.
+
+    A body that does not tell its length is refused by FastAPI's own limit, while it is read.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        length = dict(scope.get("headers", ())).get(b"content-length", b"0")
+        if scope["type"] == "http" and int(length) > BODY_LIMIT_BYTES:
+            error = errors.BodyTooLarge(limit_bytes=BODY_LIMIT_BYTES)
+            await problem_response(Request(scope), error)(scope, receive, send)
+        else:
+            await self.app(scope, receive, send)
+
+
 def add_problem_handlers(app: FastAPI) -> None:
     """Answer every error as a problem; what was not foreseen is logged, and tells nothing of itself."""
+    # FastAPI's limit around the whole app answers in plain text, and only after a route that does not read its
+    # body has acted. The one around the router stays, for bodies that do not tell their length.
+    app.max_body_size = None
+    app.add_middleware(BodyLimit)
 
     @app.exception_handler(KaituanError)
     async def on_refusal(request: Request, error: KaituanError) -> JSONResponse:
@@ -130,6 +166,8 @@ def add_problem_handlers(app: FastAPI) -> None:
         else:
             answer = problem_response(request, HTTP_ERRORS.get(error.status_code, errors.BadRequest)())
         answer.headers.update(error.headers or {})
+        if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+            answer.headers["allow"] = ", ".join(sorted(_methods_at(request)))
         return answer
 
     @app.exception_handler(SQLAlchemyError)
@@ -145,3 +183,12 @@ def add_problem_handlers(app: FastAPI) -> None:
     @app.exception_handler(Exception)
     async def on_fault(request: Request, _error: Exception) -> JSONResponse:
         return problem_response(request, errors.InternalError())
+
+
+def _methods_at(request: Request) -> set[str]:
+    """Every method the request's address answers to. One address may be several routes, each with its own."""
+    methods: set[str] = set()
+    for route in iter_route_contexts(request.app.routes):
+        if (pattern := getattr(route, "path_regex", None)) and pattern.match(request.scope["path"]):
+            methods |= route.methods or {"GET", "HEAD"}
+    return methods

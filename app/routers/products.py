@@ -1,7 +1,7 @@
 from fastapi import APIRouter, Depends, status
 
 from app.deps import LimitQuery, StateDep, require_scope
-from app.domain.errors import ApiKeyInvalid, CredentialsMissing, ProductNotFound, ScopeMissing
+from app.domain.errors import ApiKeyInvalid, BadRequest, CredentialsMissing, ProductNotFound, ScopeMissing
 from app.domain.operators import Scope
 from app.routers.problems import problems
 from app.schemas.fields import Page, ProductId
@@ -16,7 +16,9 @@ operator_router = APIRouter(
 )
 
 
-@operator_router.post("", status_code=status.HTTP_201_CREATED, summary="Make a product 新建商品")
+@operator_router.post(
+    "", status_code=status.HTTP_201_CREATED, responses=problems(BadRequest), summary="Make a product 新建商品"
+)
 async def create_product(state: StateDep, body: ProductCreate) -> ProductPublic:
     return await products.create_product(state, body)
 
@@ -33,6 +35,8 @@ async def get_product(state: StateDep, product_id: ProductId) -> ProductPublic:
     return await products.get_product(state, product_id)
 
 
-@operator_router.patch("/{product_id}", responses=problems(ProductNotFound), summary="Change a product 修改商品")
+@operator_router.patch(
+    "/{product_id}", responses=problems(BadRequest, ProductNotFound), summary="Change a product 修改商品"
+)
 async def update_product(state: StateDep, product_id: ProductId, body: ProductUpdate) -> ProductPublic:
     return await products.update_product(state, product_id, body)

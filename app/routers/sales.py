@@ -1,10 +1,11 @@
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Query, status
+from fastapi import APIRouter, Body, Depends, Query, status
 
 from app.deps import LimitQuery, MemberDep, RequestKeyDep, StateDep, require_scope
 from app.domain.errors import (
     ApiKeyInvalid,
+    BadRequest,
     CommunityNotFound,
     CredentialsMissing,
     InvalidTerms,
@@ -20,10 +21,11 @@ from app.domain.errors import (
 from app.domain.groups import GroupState
 from app.domain.operators import Scope
 from app.domain.sales import SaleState
-from app.routers.claims import CLAIM_ERRORS
+from app.routers.claims import CLAIM_ERRORS, ClaimBody
+from app.routers.examples import SALE_CHANGE, SALE_DRAFT
 from app.routers.problems import problems
 from app.schemas.fields import CommunityId, Page, SaleId
-from app.schemas.groups import ClaimAnswer, ClaimCreate, GroupList
+from app.schemas.groups import ClaimAnswer, GroupList
 from app.schemas.sales import SaleCreate, SalePublic, SaleUpdate
 from app.services import claims, groups, sales
 
@@ -62,7 +64,7 @@ async def get_sale(state: StateDep, sale_id: SaleId) -> SalePublic:
     summary="Open a group 开团",
 )
 async def open_group(
-    state: StateDep, member_id: MemberDep, request_key: RequestKeyDep, sale_id: SaleId, body: ClaimCreate
+    state: StateDep, member_id: MemberDep, request_key: RequestKeyDep, sale_id: SaleId, body: ClaimBody
 ) -> ClaimAnswer:
     """Open a group and take its first seat; you lead it. Pay before `order.hold_expires_at`."""
     return await claims.open_group(state, member_id, sale_id, body, request_key)
@@ -84,10 +86,12 @@ async def list_groups(
 @operator_router.post(
     "",
     status_code=status.HTTP_201_CREATED,
-    responses=problems(*OPERATOR, CommunityNotFound, SkuNotFound, SkuAlreadyOffered, InvalidTerms),
+    responses=problems(*OPERATOR, BadRequest, CommunityNotFound, SkuNotFound, SkuAlreadyOffered, InvalidTerms),
     summary="Draw up a sale 新建活动",
 )
-async def create_sale(state: StateDep, body: SaleCreate) -> SalePublic:
+async def create_sale(
+    state: StateDep, body: Annotated[SaleCreate, Body(openapi_examples=SALE_DRAFT)]
+) -> SalePublic:
     return await sales.create_sale(state, body)
 
 
@@ -114,11 +118,20 @@ async def get_any_sale(state: StateDep, sale_id: SaleId) -> SalePublic:
 @operator_router.patch(
     "/{sale_id}",
     responses=problems(
-        *OPERATOR, SaleNotFound, SkuNotFound, SkuAlreadyOffered, SaleEnded, SaleNotEditable, InvalidTerms
+        *OPERATOR,
+        BadRequest,
+        SaleNotFound,
+        SkuNotFound,
+        SkuAlreadyOffered,
+        SaleEnded,
+        SaleNotEditable,
+        InvalidTerms,
     ),
     summary="Change a sale 修改活动",
 )
-async def update_sale(state: StateDep, sale_id: SaleId, body: SaleUpdate) -> SalePublic:
+async def update_sale(
+    state: StateDep, sale_id: SaleId, body: Annotated[SaleUpdate, Body(openapi_examples=SALE_CHANGE)]
+) -> SalePublic:
     """A draft may change in everything; a published sale only in its texts, a later end and more stock."""
     return await sales.update_sale(state, sale_id, body)
 

@@ -3,11 +3,14 @@
 The service calls the signed routes, as it would call a real provider; people and tests open the page to pay.
 """
 
+from contextlib import suppress
+from decimal import Decimal
 from pathlib import Path as FilePath
 from typing import Annotated, TypeVar
 
-from fastapi import APIRouter, Path, Request
-from fastapi.responses import HTMLResponse
+from babel.numbers import format_currency, get_currency_precision
+from fastapi import APIRouter, Body, Path, Request, status
+from fastapi.responses import HTMLResponse, RedirectResponse
 from fastapi.templating import Jinja2Templates
 from pydantic import BaseModel, ValidationError
 
@@ -20,6 +23,7 @@ from app.domain.errors import (
     SignatureInvalid,
 )
 from app.gateways.payments import signing
+from app.routers.examples import PAY
 from app.routers.problems import language, problems
 from app.schemas.sandbox import ChargeAnswer, ChargeCreate, ChargeRef, Pay, RefundAnswer, RefundCreate
 from app.services import sandbox
@@ -37,38 +41,54 @@ Content = TypeVar("Content", bound=BaseModel)
     responses=problems(PaymentNotFound),
     summary="The page to pay on 收银台页面",
 )
-async def show_page(state: StateDep, request: Request, token: Token) -> HTMLResponse:
+async def show_page(state: StateDep, request: Request, token: Token, *, refused: bool = False) -> HTMLResponse:
     """Where `pay_url` leads."""
-    return await _page(state, request, token)
+    charge = await sandbox.find_by_token(state, token)
+    zh = language(request.headers.get("accept-language")) == "zh"
+    digits = get_currency_precision(charge.currency)
+    return templates.TemplateResponse(
+        request,
+        "cashier.html",
+        {
+            "charge": charge,
+            "zh": zh,
+            "amount": format_currency(
+                Decimal(charge.amount).scaleb(-digits), charge.currency, locale="zh_CN" if zh else "en"
+            ),
+            "expired": charge.state == sandbox.PENDING and charge.expires_at <= state.clock(),
+            "refused": refused,
+        },
+        headers={"cache-control": "no-store"},
+    )
 
 
 @router.post(
     "/pay/{token}/form",
-    response_class=HTMLResponse,
-    responses=problems(PaymentNotFound, BadRequest),
+    response_class=RedirectResponse,
+    status_code=status.HTTP_303_SEE_OTHER,
     include_in_schema=False,
 )
-async def pay_by_form(state: StateDep, request: Request, token: Token) -> HTMLResponse:
-    """The page's own button."""
+async def pay_by_form(state: StateDep, request: Request, token: Token) -> str:
+    """The page's own button; leads back to the page, which shows what came of it."""
     async with request.form(max_fields=20) as form:
         filled = {name: value for name, value in form.items() if value not in {"", "0"}}
     try:
         wish = Pay.model_validate(filled)
     except ValidationError as error:
         raise BadRequest from error
-    try:
+    with suppress(OrderClosed):
         await sandbox.pay(state, token, wish)
-    except OrderClosed:
-        return await _page(state, request, token)
-    return await _page(state, request, token, refused=wish.refuse)
+    return f"/sandbox/pay/{token}{'?refused=true' if wish.refuse else ''}"
 
 
 @router.post(
     "/pay/{token}",
-    responses=problems(PaymentNotFound, OrderClosed),
+    responses=problems(BadRequest, PaymentNotFound, OrderClosed),
     summary="Pay, and misbehave if you like 支付（可模拟异常）",
 )
-async def pay(state: StateDep, token: Token, body: Pay | None = None) -> ChargeAnswer:
+async def pay(
+    state: StateDep, token: Token, body: Annotated[Pay | None, Body(openapi_examples=PAY)] = None
+) -> ChargeAnswer:
     """What the page's button does, for programs: `token` is the last part of `pay_url`."""
     return await sandbox.pay(state, token, body or Pay())
 
@@ -106,20 +126,3 @@ async def _signed(state: State, request: Request, content: type[Content]) -> Con
         return content.model_validate_json(body)
     except ValidationError as error:
         raise SignatureInvalid from error
-
-
-async def _page(state: State, request: Request, token: str, *, refused: bool = False) -> HTMLResponse:
-    charge = await sandbox.find_by_token(state, token)
-    tongue = language(request.headers.get("accept-language"))
-    return templates.TemplateResponse(
-        request,
-        "cashier.html",
-        {
-            "charge": charge,
-            "zh": tongue == "zh",
-            "amount": f"{charge.amount / 100:,.2f}",
-            "expired": charge.state == sandbox.PENDING and charge.expires_at <= state.clock(),
-            "refused": refused,
-        },
-        headers={"cache-control": "no-store"},
-    )

@@ -1,7 +1,10 @@
-from fastapi import APIRouter, status
+from typing import Annotated
+
+from fastapi import APIRouter, Body, status
 
 from app.deps import StateDep
-from app.domain.errors import ProviderDisabled, ProviderNotFound, TokenExpired, TokenInvalid
+from app.domain.errors import BadRequest, ProviderDisabled, ProviderNotFound, TokenExpired, TokenInvalid
+from app.routers.examples import LOGIN
 from app.routers.problems import problems
 from app.schemas.sessions import SessionCreate, SessionPublic, SessionRefresh
 from app.services import sessions
@@ -12,15 +15,19 @@ router = APIRouter(prefix="/v1/sessions", tags=["sessions"])
 @router.post(
     "",
     status_code=status.HTTP_201_CREATED,
-    responses=problems(ProviderNotFound, ProviderDisabled),
+    responses=problems(BadRequest, ProviderNotFound, ProviderDisabled),
     summary="Log in 登录",
 )
-async def create_session(state: StateDep, body: SessionCreate) -> SessionPublic:
+async def create_session(
+    state: StateDep, body: Annotated[SessionCreate, Body(openapi_examples=LOGIN)]
+) -> SessionPublic:
     """Exchange a provider's code for tokens; the first time makes the member."""
     return await sessions.create_session(state, body)
 
 
-@router.post("/refresh", responses=problems(TokenInvalid, TokenExpired), summary="Stay logged in 刷新令牌")
+@router.post(
+    "/refresh", responses=problems(BadRequest, TokenInvalid, TokenExpired), summary="Stay logged in 刷新令牌"
+)
 async def refresh_session(state: StateDep, body: SessionRefresh) -> SessionPublic:
     """Each refresh token works once. Using one again ends the session, because somebody has copied it."""
     return await sessions.refresh_session(state, body.refresh_token)

@@ -12,6 +12,8 @@ from pydantic import (
     ConfigDict,
     Field,
     StringConstraints,
+    ValidationInfo,
+    field_validator,
 )
 
 from app.domain.money import MAX_AMOUNT
@@ -96,6 +98,15 @@ class Body(BaseModel):
     """A request body: what it does not know, it refuses."""
 
     model_config = ConfigDict(extra="forbid")
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _booleans_are_no_numbers(cls, value: object, info: ValidationInfo) -> object:
+        # Left alone, `true` would be read as a price of 1.
+        wants_boolean = cls.model_fields[str(info.field_name)].annotation is bool
+        if isinstance(value, int | float) and isinstance(value, bool) != wants_boolean:
+            raise ValueError("must be true or false" if wants_boolean else "must not be true or false")
+        return value
 
 
 class Page(BaseModel, Generic[Item]):

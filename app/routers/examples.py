@@ -1,0 +1,59 @@
+"""Request bodies to try, as the documentation offers them. The ids are placeholders; the rest works as it is."""
+
+from fastapi.openapi.models import Example
+
+OFFER, SALE, GROUP = (f"{prefix}_019a0c5e7d0a7b3c8f21a4d5e6f70812" for prefix in ("off", "sal", "grp"))
+COMMUNITY, SKU = (f"{prefix}_019a0c5e7d0a7b3c8f21a4d5e6f70812" for prefix in ("com", "sku"))
+
+LOGIN: dict[str, Example] = {
+    "dev": {
+        "summary": "As anybody you like 任意昵称",
+        "value": {"provider": "dev", "code": "alice", "name": "爱丽丝"},
+    },
+}
+CLAIM: dict[str, Example] = {
+    "one": {"summary": "One unit 一件", "value": {"offer_id": OFFER}},
+    "invited": {
+        "summary": "Brought by a friend 受邀参团",
+        "value": {"offer_id": OFFER, "quantity": 1, "invite_code": "7Yp2KqXw3N"},
+    },
+}
+INVITE: dict[str, Example] = {
+    "group": {"summary": "To a group 邀请入团", "value": {"group_id": GROUP, "channel": "chat"}},
+    "sale": {"summary": "To a sale 分享活动", "value": {"sale_id": SALE, "channel": "poster"}},
+    "community": {"summary": "To a community 邀请入群", "value": {"community_id": COMMUNITY}},
+}
+SALE_DRAFT: dict[str, Example] = {
+    "group": {
+        "summary": "Three buy together within a day 三人团",
+        "value": {
+            "community_id": COMMUNITY,
+            "title": "三人团 · 明前龙井",
+            "opens_at": "2026-01-01T00:00:00Z",
+            "closes_at": "2099-12-31T16:00:00Z",
+            "group_size": 3,
+            "group_ttl_seconds": 86_400,
+            "hold_ttl_seconds": 900,
+            "order_limit": 2,
+            "member_limit": 1,
+            "offers": [{"sku_id": SKU, "price": 4900, "list_price": 6900, "stock": 300}],
+        },
+    },
+}
+SALE_CHANGE: dict[str, Example] = {
+    "stock": {"summary": "More stock 加库存", "value": {"offers": [{"sku_id": SKU, "stock": 500}]}},
+    "end": {"summary": "A later end 延长活动", "value": {"closes_at": "2100-12-31T16:00:00Z"}},
+}
+PAY: dict[str, Example] = {
+    "at once": {"summary": "At once, in full 立即全额支付", "value": {}},
+    "twice told": {
+        "summary": "Told twice, late, out of order 重复、延迟、乱序通知",
+        "value": {
+            "delay_seconds": 2,
+            "duplicates": 3,
+            "reorder": True,
+        },
+    },
+    "wrong amount": {"summary": "Another amount, which is refunded 金额不符（将退款）", "value": {"amount": 1}},
+    "refused": {"summary": "Refused 拒绝支付", "value": {"refuse": True}},
+}

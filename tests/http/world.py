@@ -1,0 +1,83 @@
+"""A little world of real things to aim wrong requests at."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import cycle
+from typing import Any
+from uuid import uuid4
+
+import httpx
+
+from tests.http.refusals import CHINESE
+from tests.http.routes import Route
+from tests.service import Member, Sale, Service
+
+
+@dataclass(slots=True)
+class World:
+    """A member with an unpaid order in a group of a running sale; and the id of everything, by its name in paths
+    and bodies.
+    """
+
+    service: Service
+    member: Member
+    sale: Sale
+    ids: dict[str, str]
+    _languages: Iterator[dict[str, str]]
+
+    @property
+    def credentials(self) -> dict[str, str]:
+        """Everything a request may need to be let in, and a new Idempotency-Key."""
+        return self.member.headers | self.service.operator | {"idempotency-key": uuid4().hex}
+
+    async def ask(
+        self, route: Route, *, ids: dict[str, str] | None = None, headers: dict[str, Any] | None = None, **body: Any
+    ) -> httpx.Response:
+        """Call a route about the things of this world, in English and in Chinese by turns.
+
+        `ids` go before the world's own, `headers` before the credentials; a header of None is left out.
+        """
+        wanted = self.credentials | next(self._languages) | (headers or {})
+        return await self.service.http.request(
+            route.method,
+            route.address(self.ids | (ids or {})),
+            headers={name: value for name, value in wanted.items() if value is not None},
+            **body,
+        )
+
+    def filled(self, body: Any) -> Any:
+        """A request body with the ids of this world instead of the documentation's placeholders."""
+        if isinstance(body, dict):
+            named = {name: self.ids[name] for name in body if name in self.ids and "_" in name}
+            return {name: self.filled(value) for name, value in body.items()} | named
+        return [self.filled(value) for value in body] if isinstance(body, list) else body
+
+
+async def build_world(service: Service) -> World:
+    """New things of every kind."""
+    sale = await service.sale(stocks=[50, 50])
+    member = await service.member("world")
+    claim = (await member.open(sale)).json()
+    group_id, order_id = claim["group"]["id"], claim["order"]["id"]
+    invite = (await member.post("/v1/invites", {"sale_id": sale.id})).json()
+    session = (await service.http.post("/v1/sessions", json={"provider": "dev", "code": "world"})).json()
+    offers = (await service.http.get(f"/v1/sales/{sale.id}")).json()["offers"]
+    return World(
+        service=service,
+        member=member,
+        sale=sale,
+        ids={
+            "community_id": sale.body["community_id"],
+            "product_id": offers[0]["product_id"],
+            "sku_id": offers[0]["sku_id"],
+            "sale_id": sale.id,
+            "offer_id": sale.offer,
+            "group_id": group_id,
+            "order_id": order_id,
+            "code": invite["code"],
+            "invite_code": invite["code"],
+            "refresh_token": session["refresh_token"],
+            "token": (await member.start_payment(order_id)).rsplit("/", 1)[-1],
+        },
+        _languages=cycle([{}, {"accept-language": CHINESE}]),
+    )
