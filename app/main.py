@@ -30,7 +30,7 @@ from app.routers import (
     sandbox,
     sessions,
 )
-from app.routers.problems import BODY_LIMIT_BYTES, add_problem_handlers
+from app.routers.problems import add_problem_handlers
 from app.schemas.problems import Problem
 from app.state import State, open_state
 from app.workers.loop import running_workers
@@ -98,7 +98,6 @@ def create_app(settings: Settings, state: State | None = None) -> FastAPI:
         lifespan=lifespan,
         docs_url=None,
         redoc_url=None,
-        max_body_size=BODY_LIMIT_BYTES,
         generate_unique_id_function=lambda route: route.name,
     )
     add_problem_handlers(app)

@@ -4,16 +4,17 @@ from typing import Annotated
 from fastapi import APIRouter, Header, Query, status
 from fastapi.responses import StreamingResponse
 
-from app.deps import MemberDep, RequestKeyDep, StateDep, ViewerDep
-from app.domain.errors import GroupNotFound, TokenExpired, TokenInvalid
+from app.deps import LimitQuery, MemberDep, RequestKeyDep, StateDep, ViewerDep
+from app.domain.errors import GroupNotFound, SaleNotFound, TokenExpired, TokenInvalid
+from app.domain.groups import GroupState
 from app.routers.claims import CLAIM_ERRORS, ClaimBody
 from app.routers.problems import problems
-from app.schemas.fields import GroupId
-from app.schemas.groups import Changes, ClaimAnswer, GroupPublic
+from app.schemas.fields import GroupId, SaleId
+from app.schemas.groups import Changes, ClaimAnswer, GroupList, GroupPublic
 from app.services import claims, groups, live
 from app.state import State
 
-router = APIRouter(prefix="/v1/groups", tags=["groups"])
+router = APIRouter(tags=["groups"])
 MAX_EVENT_ID = 2**53
 MAX_WAIT_SECONDS = 30
 KEEP_ALIVE_LOOKS = 15
@@ -44,8 +45,32 @@ STREAM = {
 }
 
 
+@router.post(
+    "/v1/sales/{sale_id}/groups",
+    status_code=status.HTTP_201_CREATED,
+    responses=problems(SaleNotFound, *CLAIM_ERRORS),
+    summary="Open a group 开团",
+)
+async def open_group(
+    state: StateDep, member_id: MemberDep, request_key: RequestKeyDep, sale_id: SaleId, body: ClaimBody
+) -> ClaimAnswer:
+    """Open a group and take its first seat; you lead it. Pay before `order.hold_expires_at`."""
+    return await claims.open_group(state, member_id, sale_id, body, request_key)
+
+
+@router.get("/v1/sales/{sale_id}/groups", responses=problems(SaleNotFound), summary="Groups about to fill 凑团")
+async def list_groups(
+    state: StateDep,
+    sale_id: SaleId,
+    group_state: Annotated[GroupState, Query(alias="state")] = GroupState.OPEN,
+    limit: LimitQuery = 20,
+) -> GroupList:
+    """Groups of a sale that strangers may join: nearest to full first, then nearest to their deadline."""
+    return await groups.list_groups(state, sale_id, group_state, limit, state.clock())
+
+
 @router.get(
-    "/{group_id}",
+    "/v1/groups/{group_id}",
     responses=problems(TokenInvalid, TokenExpired, GroupNotFound),
     summary="Get a group 团详情",
     openapi_extra={"security": [{}]},  # besides the member's: a stranger may look, too
@@ -56,7 +81,7 @@ async def get_group(state: StateDep, viewer_id: ViewerDep, group_id: GroupId) ->
 
 
 @router.post(
-    "/{group_id}/seats",
+    "/v1/groups/{group_id}/seats",
     status_code=status.HTTP_201_CREATED,
     responses=problems(GroupNotFound, *CLAIM_ERRORS),
     summary="Join a group 参团",
@@ -69,7 +94,7 @@ async def join_group(
 
 
 @router.get(
-    "/{group_id}/changes",
+    "/v1/groups/{group_id}/changes",
     responses=problems(GroupNotFound),
     summary="Changes of a group, by long poll 团动态（长轮询）",
 )
@@ -86,7 +111,7 @@ async def get_changes(
 
 
 @router.get(
-    "/{group_id}/live",
+    "/v1/groups/{group_id}/live",
     response_class=StreamingResponse,
     responses={200: STREAM, **problems(GroupNotFound)},
     summary="Watch a group fill, by server-sent events 团实时动态（SSE）",

@@ -2,7 +2,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Body, Depends, Query, status
 
-from app.deps import LimitQuery, MemberDep, RequestKeyDep, StateDep, require_scope
+from app.deps import LimitQuery, StateDep, require_scope
 from app.domain.errors import (
     ApiKeyInvalid,
     BadRequest,
@@ -18,16 +18,13 @@ from app.domain.errors import (
     SkuAlreadyOffered,
     SkuNotFound,
 )
-from app.domain.groups import GroupState
 from app.domain.operators import Scope
 from app.domain.sales import SaleState
-from app.routers.claims import CLAIM_ERRORS, ClaimBody
 from app.routers.examples import SALE_CHANGE, SALE_DRAFT
 from app.routers.problems import problems
 from app.schemas.fields import CommunityId, Page, SaleId
-from app.schemas.groups import ClaimAnswer, GroupList
 from app.schemas.sales import SaleCreate, SalePublic, SaleUpdate
-from app.services import claims, groups, sales
+from app.services import sales
 
 router = APIRouter(prefix="/v1/sales", tags=["sales"])
 operator_router = APIRouter(
@@ -54,33 +51,6 @@ async def list_sales(
 async def get_sale(state: StateDep, sale_id: SaleId) -> SalePublic:
     """A sale with the live `taken` and `left` of each offer."""
     return await sales.get_sale(state, sale_id)
-
-
-@router.post(
-    "/{sale_id}/groups",
-    status_code=status.HTTP_201_CREATED,
-    responses=problems(SaleNotFound, *CLAIM_ERRORS),
-    tags=["groups"],
-    summary="Open a group 开团",
-)
-async def open_group(
-    state: StateDep, member_id: MemberDep, request_key: RequestKeyDep, sale_id: SaleId, body: ClaimBody
-) -> ClaimAnswer:
-    """Open a group and take its first seat; you lead it. Pay before `order.hold_expires_at`."""
-    return await claims.open_group(state, member_id, sale_id, body, request_key)
-
-
-@router.get(
-    "/{sale_id}/groups", responses=problems(SaleNotFound), tags=["groups"], summary="Groups about to fill 凑团"
-)
-async def list_groups(
-    state: StateDep,
-    sale_id: SaleId,
-    group_state: Annotated[GroupState, Query(alias="state")] = GroupState.OPEN,
-    limit: LimitQuery = 20,
-) -> GroupList:
-    """Groups of a sale that strangers may join: nearest to full first, then nearest to their deadline."""
-    return await groups.list_groups(state, sale_id, group_state, limit, state.clock())
 
 
 @operator_router.post(

@@ -42,12 +42,11 @@ UNREADABLE = {
     "nested as deep as is read": b'{"a":' * 400 + b"1" + b"}" * 400,
     "many fields": json.dumps({f"field{number}": number for number in range(3000)}).encode(),
 }
-NEVER_RIGHT: list[Any] = ["\x00", "a\x00b", "\ud800", "a\udfffb", "\x1b[31m", float("nan")]
+NEVER_RIGHT: list[Any] = ["a\x00b", "\ud800", "\x1b[31m", float("nan")]
 """Values that no field takes, whatever its schema says."""
 WRONG: list[Any] = [
-    *(None, -1, 1.5, 10**30, -(10**30), float("inf"), float("-inf"), 1e308),
-    *("", "text", "x" * 60_000, "2026-02-30T00:00:00Z", "2026-12-12T00:00:00", "0001-01-01T00:00:00+14:00", "😀"),
-    *({}, [], [None], [[[]]], {"a": {"a": {"a": 1}}}, ["text"] * 1000),
+    *(None, True, -1, 1.5, 10**30, -(10**30), float("inf"), "", "text", "x" * 30_000, "😀", {}, [], [None]),
+    *("2026-02-30T00:00:00Z", "2026-12-12T00:00:00", "0001-01-01T00:00:00+14:00", [[[]]], {"a": {"a": 1}}),
 ]
 WRONG_IDS = [
     *("x", "null", "-1", "%00", "%0A", "%20", "%ff", "%ed%a0%80", "a" * 5000, "%F0%9F%98%80", "'%20OR%201=1--"),

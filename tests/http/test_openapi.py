@@ -28,7 +28,7 @@ CHECKS = [
     "allow_header_conformance",
     "ignored_auth",
 ]
-EXAMPLES_PER_OPERATION = 15
+EXAMPLES_PER_OPERATION = 10
 CANNOT_FAIL = {"livez", "readyz"}
 KEYED = {"open_group", "join_group", "create_payment", "refund_order"}
 UNDOCUMENTED = {"create_charge", "query_charge", "close_charge", "refund", "query_refund", "pay_by_form"}
@@ -43,11 +43,14 @@ async def fuzzed_service(valkey: str, tmp_path: Path) -> AsyncIterator[Service]:
         yield service
 
 
-async def test_document_is_served_and_valid(service: Service) -> None:
+async def test_document_is_served(service: Service) -> None:
     reply = await service.http.get("/openapi.json")
     assert reply.status_code == 200
     assert reply.headers["content-type"] == "application/json"
     assert reply.json() == json.loads(json.dumps(DOCUMENT))
+
+
+def test_document_is_valid() -> None:
     assert DOCUMENT["openapi"].startswith("3.1")
     schemathesis.openapi.from_dict(DOCUMENT).validate()
 
