@@ -98,6 +98,7 @@ def create_app(settings: Settings, state: State | None = None) -> FastAPI:
         lifespan=lifespan,
         docs_url=None,
         redoc_url=None,
+        redirect_slashes=False,
         generate_unique_id_function=lambda route: route.name,
     )
     add_problem_handlers(app)

@@ -11,7 +11,7 @@ from fastapi.routing import iter_route_contexts
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from starlette.exceptions import HTTPException
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.domain import errors
 from app.domain.errors import KaituanError
@@ -119,28 +119,47 @@ def problem_response(
 
 
 class BodyLimit:
-    """Refuse a body that says it is beyond `BODY_LIMIT_BYTES`, as a problem and before any route has acted.
+    """Refuse a body beyond `BODY_LIMIT_BYTES`, as a problem and before any route has acted.
 
-    A body that does not tell its length is refused by FastAPI's own limit, while it is read.
+    A body that tells its length is refused by it; one that does not, while it is read.
     """
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        length = dict(scope.get("headers", ())).get(b"content-length", b"0")
-        if scope["type"] == "http" and int(length) > BODY_LIMIT_BYTES:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        length = dict(scope["headers"]).get(b"content-length")
+        if length is not None and int(length) > BODY_LIMIT_BYTES:
             error = errors.BodyTooLarge(limit_bytes=BODY_LIMIT_BYTES)
             await problem_response(Request(scope), error)(scope, receive, send)
+        elif length is None and scope["method"] != "GET":
+            await self.app(scope, _counted(receive), send)
         else:
+            # What comes with a GET is not read; a live stream only looks whether its reader is still there.
             await self.app(scope, receive, send)
+
+
+def _counted(receive: Receive) -> Receive:
+    read = 0
+
+    async def counted() -> Message:
+        nonlocal read
+        message = await receive()
+        read += len(message.get("body", b""))
+        if read > BODY_LIMIT_BYTES:
+            raise HTTPException(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
+        return message
+
+    return counted
 
 
 def add_problem_handlers(app: FastAPI) -> None:
     """Answer every error as a problem; what was not foreseen is logged, and tells nothing of itself."""
-    # FastAPI's limit around the whole app answers in plain text, and only after a route that does not read its
-    # body has acted. The one around the router stays, for bodies that do not tell their length.
-    app.max_body_size = None
+    # Not FastAPI's `max_body_size`: it answers in plain text, and only after a route that does not read its body
+    # has acted.
     app.add_middleware(BodyLimit)
 
     @app.exception_handler(KaituanError)

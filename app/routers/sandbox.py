@@ -73,7 +73,7 @@ async def pay_by_form(state: StateDep, request: Request, token: Token) -> str:
     async with request.form(max_fields=20) as form:
         filled = {name: value for name, value in form.items() if value not in {"", "0"}}
     try:
-        wish = Pay.model_validate(filled)
+        wish = Pay.model_validate_strings(filled)
     except ValidationError as error:
         raise BadRequest from error
     with suppress(OrderClosed):

@@ -1,5 +1,5 @@
 from datetime import datetime
-from typing import Self
+from typing import Annotated, Self
 
 from pydantic import BaseModel, Field, model_validator
 
@@ -13,7 +13,7 @@ class InviteCreate(Body):
     group_id: GroupId | None = None
     sale_id: SaleId | None = None
     community_id: CommunityId | None = None
-    channel: InviteChannel = InviteChannel.LINK
+    channel: Annotated[InviteChannel, Field(strict=False)] = InviteChannel.LINK
 
     @model_validator(mode="after")
     def _one_target(self) -> Self:

@@ -39,7 +39,7 @@ class SaleCreate(Body):
     """A draft. It sells once it is published and its window has opened."""
 
     community_id: CommunityId
-    kind: SaleKind = SaleKind.GROUP
+    kind: Annotated[SaleKind, Field(strict=False)] = SaleKind.GROUP
     title: Title
     description: LongProse = ""
     currency: Currency = "CNY"

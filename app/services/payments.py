@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 from sqlalchemy import func, update
-from sqlalchemy.exc import IntegrityError
 from sqlmodel import col, select
 
 from app.domain.errors import (
@@ -100,23 +99,16 @@ async def receive_notice(state: State, provider_name: str, headers: Mapping[str,
     provider = find_provider(state, provider_name)
     now = state.clock()
     notice = provider.parse_notice(headers, body, now)
-    try:
-        async with transaction(state, now) as work:
-            payment = await lock_payment(work.session, notice.charge.payment_id)
-            if payment is None or payment.provider != provider_name:
-                raise PaymentNotFound
-            work.session.add(
-                Notification(
-                    provider=provider_name,
-                    id=notice.notice_id,
-                    payment_id=payment.id,
-                    received_at=now,
-                ),
-            )
-            await work.session.flush()
-            captured = await _record_charge(work, payment, notice.charge)
-    except IntegrityError:
-        return  # seen before
+    async with transaction(state, now) as work:
+        payment = await lock_payment(work.session, notice.charge.payment_id)
+        if payment is None or payment.provider != provider_name:
+            raise PaymentNotFound
+        first = await work.session.exec(
+            state.database.insert_unless_there(Notification, ["provider", "id"])
+            .values(provider=provider_name, id=notice.notice_id, payment_id=payment.id, received_at=now)
+            .returning(col(Notification.id)),
+        )
+        captured = first.first() is not None and await _record_charge(work, payment, notice.charge)
     if captured:
         await decide(state, notice.charge.payment_id)
 

@@ -111,7 +111,7 @@ def read_access_token(state: State, token: str) -> str:
             },
         )
         expires_at, member_id = int(claims["exp"]), str(claims["sub"])
-    except (jwt.InvalidTokenError, ValueError, TypeError) as error:
+    except (jwt.InvalidTokenError, ValueError, TypeError, OverflowError) as error:
         raise TokenInvalid from error
     if expires_at <= state.clock().timestamp():
         raise TokenExpired

@@ -53,6 +53,7 @@ def altered(token: str, part: int) -> str:
 
 
 FORGERIES: dict[str, Callable[[World], str]] = {
+    "no end": lambda world: signed(world, exp=float("inf")),
     "another key": lambda world: jwt.encode(claims_of(world), b"x" * 32, ALGORITHM),
     "key of another purpose": lambda world: signed(world, purpose="operator key"),
     "no signature": lambda world: jwt.encode(claims_of(world), "", "none"),

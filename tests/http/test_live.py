@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from app.gateways.live import CHANNEL
+from app.routers.problems import BODY_LIMIT_BYTES
 from tests.http.refusals import check_refusal, unchanged
 from tests.service import Member, Sale, Service
 
@@ -349,6 +350,25 @@ async def test_who_stops_watching_is_forgotten(service: Service) -> None:
         await until_listened(service, group_id)
     await until_listened(service, group_id, 0)
     await joined(service, sale, group_id)
+
+
+async def test_stream_outlives_a_body_that_never_ends(service: Service) -> None:
+    sale, _, claim = await opened(service)
+    group_id, joining = claim["group"]["id"], asyncio.Event()
+
+    async def body() -> AsyncIterator[bytes]:
+        for _ in range(BODY_LIMIT_BYTES // 1024 + 2):
+            yield b" " * 1024
+        joining.set()
+
+    async with asyncio.timeout(FOREVER_SECONDS):
+        path = f"/v1/groups/{group_id}/live"
+        async with service.http.stream("GET", path, content=body()) as reply:
+            stream = Stream(reply)
+            assert [event.type for event in await stream.take(1)] == ["snapshot"]
+            await joining.wait()
+            await joined(service, sale, group_id)
+            assert [event.type for event in await stream.take(1)] == ["seat.held"]
 
 
 async def test_group_there_is_not(service: Service) -> None:

@@ -3,10 +3,10 @@
 import json
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, Self
 
 import httpx
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from app.config import Settings
 from app.domain.errors import ProviderUnavailable, SignatureInvalid
@@ -14,16 +14,24 @@ from app.domain.money import MAX_AMOUNT
 from app.gateways.payments import signing
 from app.gateways.payments.provider import Charge, ChargeRequest, ChargeState, Notice, RefundRequest
 
+PRINTABLE = r"^[^\x00-\x1f\x7f]+$"
+
 
 class NoticeBody(BaseModel):
-    """The JSON of a notification."""
+    """The JSON of a notification. One of captured money says how much."""
 
-    id: str = Field(min_length=1, max_length=120)
-    payment_id: str = Field(min_length=1, max_length=40)
+    id: str = Field(pattern=PRINTABLE, max_length=120)
+    payment_id: str = Field(pattern=PRINTABLE, max_length=40)
     state: ChargeState
     amount: int | None = Field(default=None, ge=1, le=MAX_AMOUNT)
     currency: str | None = Field(default=None, pattern="^[A-Z]{3}$")
-    reference: str | None = Field(default=None, max_length=120)
+    reference: str | None = Field(default=None, pattern=PRINTABLE, max_length=120)
+
+    @model_validator(mode="after")
+    def _captured_money_is_counted(self) -> Self:
+        if self.state == ChargeState.CAPTURED and (self.amount is None or self.currency is None):
+            raise ValueError("captured without amount or currency")
+        return self
 
 
 class SandboxProvider:
