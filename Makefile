@@ -1,6 +1,7 @@
 PYTHON ?= python3.11
 PORT ?= 8000
 DATA ?= data
+SCOPES ?= catalog sales orders invariants
 URL ?= http://127.0.0.1:$(PORT)
 
 BIN := .venv/bin
@@ -12,7 +13,7 @@ LOCK := $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-ha
 	--no-emit-index-url --no-emit-find-links --no-header --no-annotate
 
 .DEFAULT_GOAL := help
-.PHONY: help env run demo migrate test check format docs lock audit clean
+.PHONY: help env run demo key migrate test check format docs lock audit clean
 
 help: ## Show this list
 	@echo "Kaituan 开团. It needs Python 3.11; everything else is installed into .venv."
@@ -26,6 +27,9 @@ run: $(FOR_RUNNING) ## Try it: API, workers, SQLite, Valkey and sample data (POR
 
 demo: $(FOR_RUNNING) ## Have many members buy at a running service (URL=... MEMBERS=200 KEY=...)
 	@exec $(BIN)/python -m app demo --url "$(URL)" $(if $(MEMBERS),--members "$(MEMBERS)") $(if $(KEY),--key "$(KEY)")
+
+key: $(FOR_RUNNING) ## Make an operator's API key (SCOPES="catalog sales orders invariants" DATA=data)
+	@$(BIN)/python -m app keys create --data "$(DATA)" $(addprefix --scope ,$(SCOPES))
 
 migrate: $(FOR_RUNNING) ## Bring the tables of DATABASE_URL to the newest migration
 	@$(BIN)/python -m app migrate

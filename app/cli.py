@@ -4,6 +4,7 @@ import asyncio
 import logging
 import os
 import signal
+import socket
 import sys
 from collections.abc import Coroutine
 from pathlib import Path
@@ -15,7 +16,7 @@ from pydantic import ValidationError
 
 from app.config import Environment, Settings
 from app.domain.operators import Scope
-from app.gateways.database import DatabaseNotReady, database_url, open_database
+from app.gateways.database import SQLITE_FILE, DatabaseNotReady, database_url, open_database
 from app.gateways.valkey import FolderInUse
 from app.main import create_app
 from app.services import operators
@@ -27,6 +28,7 @@ KEEP_ALIVE_SECONDS = 75
 """Longer than what proxies in front keep an idle connection, so that they close it and not we."""
 
 cli = typer.Typer(no_args_is_help=True, add_completion=False, help="Kaituan 开团")
+DataOption = Annotated[Path | None, typer.Option(help="The folder `run` was given, when not `data` or DATA")]
 keys = typer.Typer(no_args_is_help=True, help="Operators' API keys")
 cli.add_typer(keys, name="keys")
 
@@ -37,9 +39,11 @@ def run(
     data: Annotated[Path, typer.Option(help="Folder for the database and Valkey")] = Path("data"),
 ) -> None:
     """Try it on a laptop: API and workers in one process, SQLite, an embedded Valkey, sample data."""
-    settings = _settings(port=port, data=data, public_url=f"http://127.0.0.1:{port}")
+    here = {} if "PUBLIC_URL" in os.environ else {"public_url": f"http://127.0.0.1:{port}"}
+    settings = _settings(port=port, data=data, **here)
     if settings.environment != Environment.DEVELOPMENT:
         _stop("ENVIRONMENT: `run` is for development; use `serve` and `worker`")
+    _check_port(settings)
     _run(_run_everything(settings))
 
 
@@ -90,22 +94,23 @@ def demo(
 def create_key(
     scope: Annotated[list[Scope], typer.Option(help="What the key may do; repeat for several")],
     name: Annotated[str, typer.Option(help="Whose key it is")] = "operator",
+    data: DataOption = None,
 ) -> None:
     """Make a key and print it. It is shown this once."""
 
     async def create() -> str:
-        async with open_state(_settings(), share=True) as state:
+        async with open_state(_existing(data), share=True) as state:
             return await operators.create_key(state, name, scope)
 
     typer.echo(_run(create()))
 
 
 @keys.command("list")
-def list_keys() -> None:
+def list_keys(data: DataOption = None) -> None:
     """List the keys there are, without their secrets."""
 
     async def find() -> list[str]:
-        async with open_state(_settings(), share=True) as state:
+        async with open_state(_existing(data), share=True) as state:
             return [
                 f"{row.id}  {row.name}  {','.join(row.scopes)}  {'revoked' if row.revoked_at else 'active'}"
                 for row in await operators.list_keys(state)
@@ -115,11 +120,11 @@ def list_keys() -> None:
 
 
 @keys.command("revoke")
-def revoke_key(key_id: str) -> None:
+def revoke_key(key_id: str, data: DataOption = None) -> None:
     """End a key."""
 
     async def revoke() -> bool:
-        async with open_state(_settings(), share=True) as state:
+        async with open_state(_existing(data), share=True) as state:
             return await operators.revoke_key(state, key_id)
 
     if not _run(revoke()):
@@ -132,6 +137,7 @@ async def _run_everything(settings: Settings) -> None:
     await _migrate(settings)
     async with open_state(settings) as state:
         await add_sample(state)
+        has_sample_key = await operators.has_key(state, SAMPLE_KEY)
         server = uvicorn.Server(
             uvicorn.Config(
                 create_app(settings, state),
@@ -146,23 +152,23 @@ async def _run_everything(settings: Settings) -> None:
         # uvicorn raises the signal again when it is done; it must not end us before everything is closed.
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: None)
-        greeting = asyncio.create_task(_greet(server, settings))
+        greeting = asyncio.create_task(_greet(server, settings, SAMPLE_KEY if has_sample_key else None))
         async with running_workers(state):
             await server.serve()
         greeting.cancel()
 
 
-async def _greet(server: uvicorn.Server, settings: Settings) -> None:
+async def _greet(server: uvicorn.Server, settings: Settings, key: str | None) -> None:
     while not server.started:  # noqa: ASYNC110 - uvicorn has no event for it
         await asyncio.sleep(0.05)
-    url = settings.public_url
+    url = settings.public_url.rstrip("/")
     typer.echo(
         f"""
 Kaituan 开团 is running; its data is in {settings.data}
 
   API documentation   {url}/docs
   Sales               {url}/v1/sales
-  Operator key        {SAMPLE_KEY}   (header X-API-Key)
+  Operator key        {key or "make one with `make key`"}   (header X-API-Key)
 
   In a second shell:  make demo{"" if settings.port == 8000 else f" URL={url}"}
   Ctrl-C stops everything."""  # noqa: PLR2004
@@ -193,6 +199,27 @@ async def _migrate(settings: Settings) -> None:
         await database.migrate()
 
 
+def _existing(data: Path | None) -> Settings:
+    """The settings of a database that is there: a key in a new one would be of no use to anybody."""
+    settings = _settings(**({} if data is None else {"data": data}))
+    if not settings.database_url and not (settings.data / SQLITE_FILE).exists():
+        _stop(f"DATA: no service has run in {settings.data}; name its folder with --data")
+    return settings
+
+
+def _check_port(settings: Settings) -> None:
+    """Say so before anything is made when somebody else listens there."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((settings.host, settings.port))
+        except OSError as error:
+            _stop(
+                f"PORT: cannot listen on {settings.host}:{settings.port} ({error.strerror});"
+                " choose another: make run PORT=9000 DATA=some/folder"
+            )
+
+
 def _settings(**overrides: Any) -> Settings:
     try:
         return Settings(**overrides)
@@ -208,6 +235,8 @@ def _run(work: Coroutine[Any, Any, Any]) -> Any:
         return asyncio.run(work)
     except (DatabaseNotReady, FolderInUse) as error:
         _stop(str(error))
+    except (FileExistsError, FileNotFoundError, NotADirectoryError, PermissionError) as error:
+        _stop(f"DATA: cannot use {error.filename} ({error.strerror})")
 
 
 def _stop(message: str) -> None:

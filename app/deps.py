@@ -22,7 +22,7 @@ member_scheme = HTTPBearer(
 operator_scheme = APIKeyHeader(
     name="X-API-Key",
     scheme_name="operator",
-    description="An operator's key from `python -m app keys create`. Scopes 权限: "
+    description="An operator's key from `make key` or `python -m app keys create`. Scopes 权限: "
     + "; ".join(f"`{scope}` {meaning}" for scope, meaning in SCOPE_MEANINGS.items()),
     auto_error=False,
 )

@@ -4,9 +4,10 @@ from typing import Any
 
 import pytest
 from pydantic import ValidationError
+from sqlalchemy.exc import DBAPIError
 
 from app.config import DEVELOPMENT_SECRET, Settings
-from app.gateways.database import DatabaseNotReady, async_url, open_database
+from app.gateways.database import DatabaseNotReady, async_url, is_outage, open_database
 from tests.conftest import create_database
 from tests.service import free_port
 
@@ -67,3 +68,15 @@ async def test_an_unreachable_or_outdated_database_is_refused(postgresql: str) -
             await database.check_ready()
         await database.migrate()
         await database.check_ready()
+
+
+@pytest.mark.parametrize(
+    ("code", "outage"),
+    [("57P03", True), ("53300", True), ("40P01", True), ("08006", True), ("22012", False), ("42P01", False)],
+)
+async def test_an_outage_is_told_from_a_wrong_statement(postgresql: str, code: str, outage: bool) -> None:
+    async with open_database(postgresql, 1) as database:
+        with pytest.raises(DBAPIError) as caught:
+            async with database.engine.connect() as connection:
+                await connection.exec_driver_sql(f"DO $$ BEGIN RAISE EXCEPTION USING ERRCODE = '{code}'; END $$")
+    assert is_outage(caught.value) == outage

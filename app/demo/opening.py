@@ -10,9 +10,8 @@ from app.demo.promises import ask_invariants
 MAX_GROUP_SECONDS = 60
 SALE_MARGIN = timedelta(minutes=5)
 ADVICE = {
-    401: "The operator key is refused. Make one with `python -m app keys create --scope invariants`"
-    " and pass it: `make demo KEY=…`",
-    403: "The operator key lacks a scope. Make one with `python -m app keys create --scope invariants`"
+    401: "The operator key is refused. Make one with `make key SCOPES=invariants` and pass it: `make demo KEY=…`",
+    403: "The operator key lacks a scope. Make one with `make key SCOPES=invariants`"
     " and pass it: `make demo KEY=…`",
 }
 

@@ -25,12 +25,19 @@ FINAL_GROUP_STATES = frozenset({GroupState.SUCCEEDED, GroupState.FAILED})
 
 class FailReason(StrEnum):
     DEADLINE = "deadline"
+    SALE_ENDED = "sale_ended"
     EMPTY = "empty"
 
 
 def group_deadline(terms: SaleTerms, now: datetime) -> datetime:
     """When a group opened at `now` must be full and paid: its own time, but never after the sale."""
     return min(now + timedelta(seconds=terms.group_ttl_seconds), terms.closes_at)
+
+
+def overdue_reason(terms: SaleTerms, opened_at: datetime, deadline_at: datetime) -> FailReason:
+    """Why a group's time was up: its own time had passed, or its sale ended before."""
+    own_time = timedelta(seconds=terms.group_ttl_seconds)
+    return FailReason.DEADLINE if deadline_at - opened_at >= own_time else FailReason.SALE_ENDED
 
 
 def next_state(state: GroupState, size: int, held: int, paid: int) -> GroupState:

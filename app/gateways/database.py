@@ -22,7 +22,10 @@ from app.config import Settings
 
 log = logging.getLogger(__name__)
 PROJECT = Path(__file__).parents[2] / "pyproject.toml"
+SQLITE_FILE = "kaituan.sqlite3"
 SQLITE_BUSY_SECONDS = 20
+OUTAGE_CLASSES = {"08", "40", "53", "57"}
+"""SQLSTATE classes: connection, rollback (deadlock), out of resources, shutdown and recovery."""
 
 
 class DatabaseNotReady(Exception):
@@ -43,7 +46,7 @@ def async_url(url: str) -> str:
 
 def database_url(settings: Settings) -> str:
     """The address of the database the settings mean: `DATABASE_URL`, or a SQLite file in `DATA`."""
-    return settings.database_url or f"sqlite:///{settings.data.resolve() / 'kaituan.sqlite3'}"
+    return settings.database_url or f"sqlite:///{settings.data.resolve() / SQLITE_FILE}"
 
 
 class Database:
@@ -136,7 +139,12 @@ async def open_database(url: str, pool_size: int) -> AsyncIterator[Database]:
 def is_outage(error: BaseException) -> bool:
     """Whether a database error means that the database is away or overloaded, not that the statement is wrong."""
     if isinstance(error, DBAPIError):
-        return error.connection_invalidated or isinstance(error, OperationalError | InterfaceError)
+        code = str(getattr(error.orig, "sqlstate", None) or "")
+        return (
+            error.connection_invalidated
+            or isinstance(error, OperationalError | InterfaceError)
+            or code[:2] in OUTAGE_CLASSES
+        )
     return isinstance(error, OSError | TimeoutError)
 
 

@@ -126,7 +126,9 @@ async def watch_group(
     """A snapshot first, then every change with its id; after a cut, `Last-Event-ID` brings what was missed.
     Names are masked. The stream ends by itself when the group is final.
     """
-    await live.read_changes(state, group_id, None)
+    newest = (await live.read_changes(state, group_id, None)).after
+    if last_event_id is not None and last_event_id > newest:
+        last_event_id = None  # from before the database was set back: begin anew
     return StreamingResponse(
         stream(state, group_id, last_event_id),
         media_type="text/event-stream",

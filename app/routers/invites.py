@@ -8,9 +8,11 @@ from app.domain.errors import (
     BadRequest,
     CommunityNotFound,
     CredentialsMissing,
+    GroupClosed,
     GroupNotFound,
     InviteExpired,
     InviteNotFound,
+    SaleEnded,
     SaleNotFound,
     TokenExpired,
     TokenInvalid,
@@ -28,7 +30,15 @@ router = APIRouter(tags=["invites"])
     "/v1/invites",
     status_code=status.HTTP_201_CREATED,
     responses=problems(
-        BadRequest, CredentialsMissing, TokenInvalid, TokenExpired, GroupNotFound, SaleNotFound, CommunityNotFound
+        BadRequest,
+        CredentialsMissing,
+        TokenInvalid,
+        TokenExpired,
+        GroupNotFound,
+        SaleNotFound,
+        CommunityNotFound,
+        GroupClosed,
+        SaleEnded,
     ),
     summary="Invite friends 生成邀请",
 )

@@ -26,7 +26,7 @@ class SeatPublic(BaseModel):
 
 
 class GroupCounts(BaseModel):
-    """How full a group is. `size = held + paid + left`."""
+    """How full a group is. While it runs, `size = held + paid + left`; a final group has no free seats."""
 
     id: str
     sale_id: str
@@ -35,7 +35,7 @@ class GroupCounts(BaseModel):
     size: int
     held: int = Field(description="Seats waiting for their payment 待支付")
     paid: int = Field(description="Seats paid for 已支付")
-    left: int = Field(description="Free seats 空位")
+    left: int = Field(description="Seats one can join 空位；团结束后为 0")
     leader_name: str
     opened_at: datetime
     deadline_at: datetime

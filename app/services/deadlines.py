@@ -4,10 +4,10 @@ from datetime import datetime
 
 from sqlmodel import col, select
 
-from app.domain.groups import FINAL_GROUP_STATES, FailReason
+from app.domain.groups import FINAL_GROUP_STATES, overdue_reason
 from app.domain.orders import OrderState
 from app.domain.payments import PaymentState
-from app.models import Group, Order, Payment
+from app.models import Group, Order, Payment, Sale
 from app.services import groups
 from app.services.locks import lock_group, lock_order_and_group
 from app.services.payments import decide_locked
@@ -46,7 +46,8 @@ async def expire_group(state: State, group_id: str, now: datetime) -> bool:
         await work.session.refresh(group)
         if group.state in FINAL_GROUP_STATES or group.deadline_at > now:
             return False
-        await groups.fail(work, group, FailReason.DEADLINE)
+        sale = await work.session.get_one(Sale, group.sale_id)
+        await groups.fail(work, group, overdue_reason(sale.terms(), group.opened_at, group.deadline_at))
         return True
 
 

@@ -43,7 +43,10 @@ async def load(state: State, sale_id: str, now: datetime) -> None:
     token, in_flight = begun
     async with state.database.snapshot() as session:
         image = await read_image(session, sale_id)
-    await state.dealer.finish_load(token, image, in_flight)
+        ids = [claim.order_id for claim in in_flight]
+        known = set((await session.exec(select(Order.id).where(col(Order.id).in_(ids)))).all())
+    # A claim whose order is there is in the image, or has ended; the others may still be on their way.
+    await state.dealer.finish_load(token, image, [claim for claim in in_flight if claim.order_id not in known])
     log.info("loaded sale %s: %d claims, %d groups", sale_id, len(image.claims), len(image.groups))
 
 
@@ -101,7 +104,8 @@ async def selling_sales(state: State) -> list[str]:
 
 
 async def reap(state: State, sale_id: str, now: datetime) -> int:
-    """Give back places that were dealt to a claim whose process died before its commit.
+    """Give back places that were dealt to a claim whose process died before its commit, or whose order has
+    ended since.
 
     Returns how many claims were given back.
     """
@@ -109,8 +113,11 @@ async def reap(state: State, sale_id: str, now: datetime) -> int:
     if not claims:
         return 0
     async with state.database.snapshot() as session:
-        ids = [claim.order_id for claim in claims]
-        found = set((await session.exec(select(Order.id).where(col(Order.id).in_(ids)))).all())
+        living = select(Order.id).where(
+            col(Order.id).in_([claim.order_id for claim in claims]),
+            col(Order.state).in_(ACTIVE_ORDER_STATES),
+        )
+        found = set((await session.exec(living)).all())
     await state.dealer.settle(sale_id, found)
     dead = [claim for claim in claims if claim.order_id not in found]
     for claim in dead:

@@ -121,7 +121,9 @@ def present(group: Group, seats: Sequence[Seated], leader_name: str, viewer_id: 
 
 
 async def settle(work: Work, group: Group) -> None:
-    """Move a locked group to the state its seats call for, after any of them changed."""
+    """Move a locked group to the state its seats call for, after any of them changed. A final one stays."""
+    if group.state in FINAL_GROUP_STATES:
+        return
     seats = await read_seats(work.session, group.id)
     paid = sum(seat.paid for seat in seats)
     await _pass_lead(work, group, seats)
@@ -213,7 +215,7 @@ def _counts(group: Group, leader_name: str, held: int, paid: int) -> dict[str, o
         "size": group.size,
         "held": held,
         "paid": paid,
-        "left": group.size - held - paid,
+        "left": 0 if group.state in FINAL_GROUP_STATES else group.size - held - paid,
         "leader_name": leader_name,
         "opened_at": group.opened_at,
         "deadline_at": group.deadline_at,

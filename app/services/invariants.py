@@ -170,6 +170,16 @@ INVARIANTS = [
                OR (payments.outcome = 'refunded' AND payments.refunded_amount <> payments.captured_amount)""",
     ),
     Invariant(
+        "I14 order",
+        "an order is refunding exactly while a refund of it is under way, and refunded after",
+        """SELECT id, state || ', refunds under way ' || under_way FROM (
+               SELECT orders.id, orders.state,
+                      sum(CASE WHEN refunds.state <> 'succeeded' THEN 1 ELSE 0 END) AS under_way
+               FROM orders JOIN refunds ON refunds.order_id = orders.id
+               WHERE orders.state IN ('refunding', 'refunded') GROUP BY orders.id, orders.state
+           ) AS refunded WHERE (state = 'refunding') <> (under_way > 0)""",
+    ),
+    Invariant(
         "I15",
         "a confirmed order is refunded only by an operator",
         """SELECT orders.id, refunds.reason FROM orders JOIN refunds ON refunds.order_id = orders.id

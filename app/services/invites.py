@@ -5,12 +5,15 @@ from secrets import choice
 
 from app.domain.errors import (
     CommunityNotFound,
+    GroupClosed,
     GroupNotFound,
     InviteExpired,
     InviteNotFound,
+    SaleEnded,
     SaleNotFound,
     TokenInvalid,
 )
+from app.domain.groups import FINAL_GROUP_STATES
 from app.domain.invites import INVITE_TTL_DAYS
 from app.domain.members import mask_name
 from app.domain.sales import SaleState
@@ -26,21 +29,27 @@ CODE_LENGTH = 10
 
 
 async def create_invite(state: State, member_id: str, body: InviteCreate) -> InvitePublic:
-    """Make a link to a group, a sale or a community. Raises `GroupNotFound`, `SaleNotFound`,
-    `CommunityNotFound`.
+    """Make a link to a group, a sale or a community. Raises `GroupNotFound`, `GroupClosed`,
+    `SaleNotFound`, `SaleEnded`, `CommunityNotFound`.
     """
     now = state.clock()
     async with transaction(state, now) as work:
         if await work.session.get(Member, member_id) is None:
             raise TokenInvalid
-        if body.group_id is not None and await work.session.get(Group, body.group_id) is None:
-            raise GroupNotFound
+        if body.group_id is not None:
+            group = await work.session.get(Group, body.group_id)
+            if group is None:
+                raise GroupNotFound
+            if group.state in FINAL_GROUP_STATES:
+                raise GroupClosed
         if body.community_id is not None and await work.session.get(Community, body.community_id) is None:
             raise CommunityNotFound
         if body.sale_id is not None:
             sale = await work.session.get(Sale, body.sale_id)
             if sale is None or sale.state == SaleState.DRAFT:
                 raise SaleNotFound
+            if sale.state == SaleState.ENDED:
+                raise SaleEnded
         invite = Invite(
             **body.model_dump(),
             code="".join(choice(ALPHABET) for _ in range(CODE_LENGTH)),

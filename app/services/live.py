@@ -35,12 +35,12 @@ PUBLIC_TYPES = {
 async def read_changes(state: State, group_id: str, after: int | None) -> Changes:
     """The group as it is, and its changes after an event id; None: only the group, from now on.
 
-    Raises `GroupNotFound`.
+    An id from the future (of a database that was set back) counts as the newest. Raises `GroupNotFound`.
     """
     async with state.database.snapshot() as session:
         group = await groups.view(session, group_id, None)
+        newest = await _newest(session, group_id)
         events = [] if after is None else await _events(session, group_id, after)
-        newest = await _newest(session, group_id) if after is None else after
     changes = [
         Change(
             id=event.id or 0,
@@ -69,6 +69,7 @@ async def wait_changes(state: State, group_id: str, after: int | None, wait_seco
             left = give_up_at - asyncio.get_running_loop().time()
             if after is None or found.changes or found.final or left <= 0 or state.live.closing:
                 return found
+            after = found.after
             await _wait(changed, min(left, LOOK_SECONDS))
 
 

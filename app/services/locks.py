@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from app.domain.groups import FINAL_GROUP_STATES
 from app.domain.orders import OrderState
 from app.models import Group, Order, Payment, Sale
 
@@ -37,6 +38,18 @@ async def lock_group(session: AsyncSession, group_id: str, *, skip_locked: bool 
         .execution_options(populate_existing=True),
     )
     return found.one_or_none()
+
+
+async def lock_running_groups(session: AsyncSession, sale_id: str) -> Sequence[Group]:
+    """Lock the groups of a sale that are not final, by id."""
+    found = await session.exec(
+        select(Group)
+        .where(Group.sale_id == sale_id, col(Group.state).not_in(FINAL_GROUP_STATES))
+        .order_by(col(Group.id))
+        .with_for_update(key_share=True)
+        .execution_options(populate_existing=True),
+    )
+    return found.all()
 
 
 async def lock_order(session: AsyncSession, order_id: str) -> Order | None:

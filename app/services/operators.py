@@ -54,6 +54,13 @@ async def list_keys(state: State) -> list[OperatorKey]:
         return list((await session.exec(select(OperatorKey).order_by(OperatorKey.id))).all())
 
 
+async def has_key(state: State, key: str) -> bool:
+    """Whether there is such a key, also when it was revoked."""
+    async with state.database.snapshot() as session:
+        found = await session.exec(select(OperatorKey.id).where(OperatorKey.key_hash == _hash(state, key)))
+        return found.first() is not None
+
+
 async def authenticate(state: State, key: str, scope: Scope) -> Operator:
     """Whoever holds this key, if it has the scope. Raises `ApiKeyInvalid`, `ScopeMissing`."""
     if not is_well_formed(key):

@@ -17,7 +17,7 @@ from app.models import Order, Payment, Refund
 from app.schemas.fields import Page
 from app.schemas.orders import OperatorOrder, OrderDetail, OrderPublic, PaymentSummary, RefundSummary
 from app.services import groups, refunds
-from app.services.locks import lock_order_and_group
+from app.services.locks import lock_order, lock_order_and_group
 from app.services.places import give_back, record_order
 from app.services.transactions import transaction
 from app.state import State
@@ -121,7 +121,7 @@ async def _advance(
 ) -> OperatorOrder:
     now = state.clock()
     async with transaction(state, now) as work:
-        order = await work.session.get(Order, order_id)
+        order = await lock_order(work.session, order_id)
         if order is None:
             raise OrderNotFound
         before = order.state

@@ -69,15 +69,25 @@ async def create_payment(
             payment = await _add_payment(work, order, provider_name, request_key)
         if payment.provider != provider_name:
             raise IdempotencyKeyReused
+        if payment.pay_url is None:
+            _check_payable(order, work.now)
         sale = await work.session.get_one(Sale, order.sale_id)
     if payment.pay_url is None:
         charge = await provider.create(
             ChargeRequest(payment.id, payment.amount, payment.currency, sale.title, payment.expires_at),
         )
         async with transaction(state, now) as work:
-            await work.session.exec(
-                update(Payment).where(col(Payment.id) == payment.id).values(pay_url=charge.pay_url),
+            opened = await work.session.exec(
+                update(Payment)
+                .where(col(Payment.id) == payment.id, col(Payment.state) != PaymentState.CLOSED)
+                .values(pay_url=charge.pay_url)
+                .returning(col(Payment.id)),
             )
+            closed_meanwhile = opened.first() is None
+        if closed_meanwhile:
+            # The order ended while the provider was asked. Nobody has seen the address to pay at yet.
+            await provider.close(payment.id)
+            raise OrderClosed(state=order.state)
         payment.pay_url = charge.pay_url
     return PaymentPublic(
         payment_id=payment.id,
@@ -135,12 +145,10 @@ async def check(state: State, payment_id: str, now: datetime) -> bool:
             return False
         order = await work.session.get_one(Order, payment.order_id)
         provider = find_provider(state, payment.provider)
-    if payment.pay_url is None and order.state != OrderState.HELD:
-        charge = Charge(payment_id, ChargeState.CLOSED)
+    if order.state != OrderState.HELD or payment.expires_at <= now:
+        charge = await provider.close(payment_id)
     elif payment.pay_url is None:
         return True
-    elif order.state != OrderState.HELD or payment.expires_at <= now:
-        charge = await provider.close(payment_id)
     else:
         charge = await provider.query(payment_id)
     async with transaction(state, state.clock()) as work:
@@ -235,11 +243,15 @@ async def _record_charge(work: Work, payment: Payment, charge: Charge) -> bool:
     return moved.state == PaymentState.CAPTURED
 
 
-async def _add_payment(work: Work, order: Order, provider_name: str, request_key: str) -> Payment:
-    if order.state not in ACTIVE_ORDER_STATES or order.hold_expires_at <= work.now:
+def _check_payable(order: Order, now: datetime) -> None:
+    if order.state not in ACTIVE_ORDER_STATES or (order.state == OrderState.HELD and order.hold_expires_at <= now):
         raise OrderClosed(state=order.state)
     if order.state != OrderState.HELD:
         raise OrderNotHeld(state=order.state)
+
+
+async def _add_payment(work: Work, order: Order, provider_name: str, request_key: str) -> Payment:
+    _check_payable(order, work.now)
     running = await work.session.exec(
         select(func.count()).where(
             Payment.order_id == order.id,

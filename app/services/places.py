@@ -64,7 +64,8 @@ def record_order(work: Work, order: Order, before: OrderState | None) -> None:
         order.id,
         states=(before, order.state),
         sale_id=order.sale_id,
-        group_id=order.group_id,
+        # What becomes of an order after its group has succeeded is no longer a change of the group.
+        group_id=None if order.confirmed_at else order.group_id,
         member_id=order.member_id,
         seat=order.seat_number,
         amount=order.amount,

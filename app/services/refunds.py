@@ -12,6 +12,7 @@ from app.domain.payments import PaymentOutcome, RefundReason
 from app.domain.refunds import ATTENTION_ATTEMPTS, REFUND_TRANSITIONS, RefundState, retry_delay
 from app.gateways.payments.provider import RefundRequest
 from app.models import Order, Payment, Refund
+from app.services.locks import lock_order
 from app.services.places import record_order
 from app.services.transactions import Work, transaction
 from app.state import State
@@ -90,6 +91,8 @@ async def submit(state: State, refund_id: str, now: datetime) -> bool:
 async def _succeed(state: State, refund: Refund, order: Order, reference: str) -> None:
     now = state.clock()
     async with transaction(state, now) as work:
+        # Two refunds of one order that succeed at once must see each other: the later one ends the order.
+        await lock_order(work.session, order.id)
         moved = await work.advance(
             REFUND_TRANSITIONS,
             refund,

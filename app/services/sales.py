@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import update
+from sqlalchemy import func
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -19,13 +19,12 @@ from app.domain.errors import (
     SkuAlreadyOffered,
     SkuNotFound,
 )
-from app.domain.groups import FINAL_GROUP_STATES
 from app.domain.sales import SALE_TRANSITIONS, SaleState, check_terms
-from app.models import Community, Group, Offer, Product, Sale, Sku
+from app.models import Community, Offer, Order, Product, Sale, Sku
 from app.schemas.fields import Page
 from app.schemas.sales import OfferCreate, OfferPublic, OfferUpdate, SaleCreate, SalePublic, SaleUpdate
 from app.services import dealing
-from app.services.locks import lock_sale
+from app.services.locks import lock_running_groups, lock_sale
 from app.services.transactions import Work, transaction
 from app.state import State
 
@@ -120,7 +119,7 @@ async def end_sale(state: State, sale_id: str) -> SalePublic:
     Raises `SaleNotFound`, `SaleTransitionRefused`.
     """
     async with transaction(state, state.clock()) as work:
-        await _end(work, await _lock(work, sale_id))
+        await _end(state, work, await _lock(work, sale_id))
     return await get_sale(state, sale_id)
 
 
@@ -134,13 +133,20 @@ async def open_due(state: State, sale_id: str, now: datetime) -> bool:
         return True
 
 
+async def end_groups_due(state: State, sale_id: str, _now: datetime) -> bool:
+    """End the groups of an ended sale that were opened while it ended. True when there were any."""
+    async with transaction(state, state.clock()) as work:
+        sale = await _lock(work, sale_id)
+        return sale.state == SaleState.ENDED and await _cut_short(state, work, sale_id)
+
+
 async def close_due(state: State, sale_id: str, now: datetime) -> bool:
     """Mark a sale as ended when its time has passed. True when this call did it."""
     async with transaction(state, now) as work:
         sale = await _lock(work, sale_id)
         if sale.state in {SaleState.DRAFT, SaleState.ENDED} or sale.closes_at > now:
             return False
-        await _end(work, sale)
+        await _end(state, work, sale)
         return True
 
 
@@ -193,14 +199,31 @@ async def _move(work: Work, sale: Sale, target: SaleState, **values: Any) -> Sal
     return moved
 
 
-async def _end(work: Work, sale: Sale) -> None:
+async def _end(state: State, work: Work, sale: Sale) -> None:
     # A window needs a moment to exist in: a sale that is ended before it opened keeps its own end.
     closes_at = min(sale.closes_at, work.now) if sale.opens_at < work.now else sale.closes_at
     await _move(work, sale, SaleState.ENDED, closes_at=closes_at)
-    running = (col(Group.sale_id) == sale.id) & col(Group.state).not_in(FINAL_GROUP_STATES)
-    await work.session.exec(
-        update(Group).where(running, col(Group.deadline_at) > work.now).values(deadline_at=work.now),
+    await _cut_short(state, work, sale.id)
+
+
+async def _cut_short(state: State, work: Work, sale_id: str) -> bool:
+    """Let the deadline of a sale's running groups be now. False when none had a later one.
+
+    The groups are locked first and the clock is read after, so that nobody was paid later than the deadline.
+    """
+    groups = [group for group in await lock_running_groups(work.session, sale_id) if group.deadline_at > work.now]
+    ids = [group.id for group in groups]
+    paid = await work.session.exec(
+        select(Order.group_id, func.max(Order.paid_at))
+        .where(col(Order.group_id).in_(ids))
+        .group_by(Order.group_id),
     )
+    last_paid_at = dict(paid.all())
+    now = state.clock()
+    for group in groups:
+        group.deadline_at = min(group.deadline_at, max(now, last_paid_at.get(group.id) or now))
+        work.session.add(group)
+    return bool(groups)
 
 
 async def _lock(work: Work, sale_id: str) -> Sale:

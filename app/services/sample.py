@@ -7,12 +7,12 @@ from sqlmodel import select
 from app.config import Environment
 from app.domain.keys import build_key
 from app.domain.operators import Scope
-from app.models import Community, OperatorKey
+from app.models import Sale
 from app.schemas.communities import CommunityCreate
 from app.schemas.products import ProductCreate
 from app.schemas.sales import OfferCreate, SaleCreate
 from app.services.communities import create_community
-from app.services.operators import create_key
+from app.services.operators import create_key, has_key
 from app.services.products import create_product
 from app.services.sales import create_sale, publish_sale
 from app.state import State
@@ -22,15 +22,14 @@ YEAR = timedelta(days=365)
 
 
 async def add_sample(state: State) -> bool:
-    """Add the sample data to an empty database. False when there is data, or this is not development."""
+    """Add the sample data to a database without sales. False when there are some, or this is not development."""
     if state.settings.environment != Environment.DEVELOPMENT:
         return False
     async with state.database.snapshot() as session:
-        if (await session.exec(select(Community.id))).first() or (
-            await session.exec(select(OperatorKey.id))
-        ).first():
+        if (await session.exec(select(Sale.id))).first():
             return False
-    await create_key(state, "sample data", list(Scope), key=SAMPLE_KEY)
+    if not await has_key(state, SAMPLE_KEY):
+        await create_key(state, "sample data", list(Scope), key=SAMPLE_KEY)
     community = await create_community(
         state,
         CommunityCreate(

@@ -1,5 +1,5 @@
 """Keep Redis in step with the rows: return the places of dead claims, repeat words that were lost, and load
-sales anew when Redis is another server than before, or lost its data.
+sales anew when Redis is another server than before, lost its data, or was out of reach for a while.
 """
 
 import logging
@@ -9,26 +9,22 @@ from app.services import dealing
 from app.state import State
 
 log = logging.getLogger(__name__)
-
-
-async def start(state: State) -> None:
-    """Forget what Redis has: nobody compared it with the rows while no worker ran."""
-    for sale_id in await dealing.selling_sales(state):
-        await state.dealer.forget(sale_id)
+LEFT_ALONE_SECONDS = dealing.SYNC_WINDOW.total_seconds() / 2
+"""After a longer pause than this, changes may have slipped out of the window that is compared."""
 
 
 async def run_once(state: State, now: datetime) -> int:
     """Returns how many places and counters had to be mended."""
     mended = 0
     sale_ids = await dealing.selling_sales(state)
-    if await state.dealer.is_new_server():
-        log.info("Redis is another server than before: loading %d sales from the rows", len(sale_ids))
+    if await state.dealer.was_left_alone(now, LEFT_ALONE_SECONDS):
+        log.info("Redis may have old data: loading %d sales from the rows", len(sale_ids))
         for sale_id in sale_ids:
             await state.dealer.forget(sale_id)
-        await state.dealer.remember_server()
     for sale_id in sale_ids:
         if await state.dealer.is_loaded(sale_id):
             mended += await dealing.reap(state, sale_id, now) + await dealing.sync(state, sale_id, now)
         else:
             await dealing.load(state, sale_id, now)
+    await state.dealer.note_watch(now)
     return mended

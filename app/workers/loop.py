@@ -40,7 +40,6 @@ FULL_BATCH = 50
 @asynccontextmanager
 async def running_workers(state: State) -> AsyncIterator[None]:
     """Run every job in the background for the time of the context."""
-    await dealer.start(state)
     jobs = [*JOBS, SANDBOX_JOB] if state.settings.has_sandbox else JOBS
     tasks = [asyncio.create_task(_run(state, job), name=f"worker {job.name}") for job in jobs]
     try:

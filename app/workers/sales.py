@@ -1,12 +1,13 @@
-"""Open and close sales when their time comes."""
+"""Open and close sales when their time comes, and end the groups that were opened while a sale ended."""
 
 from datetime import datetime
 
 from sqlmodel import col, select
 
+from app.domain.groups import FINAL_GROUP_STATES
 from app.domain.sales import SaleState
-from app.models import Sale
-from app.services.sales import close_due, open_due
+from app.models import Group, Sale
+from app.services.sales import close_due, end_groups_due, open_due
 from app.state import State
 from app.workers.due import work_through
 
@@ -17,4 +18,18 @@ async def run_once(state: State, now: datetime) -> int:
     """Returns how many sales changed their state."""
     opening = select(Sale.id).where(Sale.state == SaleState.SCHEDULED, Sale.opens_at <= now)
     closing = select(Sale.id).where(col(Sale.state).in_(RUNNING), Sale.closes_at <= now)
-    return await work_through(state, now, opening, open_due) + await work_through(state, now, closing, close_due)
+    outliving = (
+        select(Group.sale_id)
+        .join(Sale, col(Sale.id) == Group.sale_id)
+        .where(
+            col(Group.state).not_in(FINAL_GROUP_STATES),
+            Group.deadline_at > now,
+            Sale.state == SaleState.ENDED,
+        )
+        .distinct()
+    )
+    return (
+        await work_through(state, now, opening, open_due)
+        + await work_through(state, now, closing, close_due)
+        + await work_through(state, now, outliving, end_groups_due)
+    )

@@ -176,7 +176,7 @@ def upgrade() -> None:
     sa.Column('opened_at', sqlmodel.sql.sqltypes.UTCDateTime(), nullable=False),
     sa.Column('deadline_at', sqlmodel.sql.sqltypes.UTCDateTime(), nullable=False),
     sa.Column('ended_at', sqlmodel.sql.sqltypes.UTCDateTime(), nullable=True),
-    sa.Column('fail_reason', sa.Enum('deadline', 'empty', name='fail_reason', native_enum=False, create_constraint=True, length=20), nullable=True),
+    sa.Column('fail_reason', sa.Enum('deadline', 'sale_ended', 'empty', name='fail_reason', native_enum=False, create_constraint=True, length=20), nullable=True),
     sa.CheckConstraint("(ended_at IS NOT NULL) = (state IN ('failed', 'succeeded'))", name=op.f('ck_groups_ended')),
     sa.CheckConstraint("(fail_reason IS NOT NULL) = (state = 'failed')", name=op.f('ck_groups_failed_with_reason')),
     sa.CheckConstraint("state <> 'succeeded' OR ended_at <= deadline_at", name=op.f('ck_groups_succeeded_in_time')),

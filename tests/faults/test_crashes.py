@@ -1,12 +1,17 @@
 """A process that dies in the middle: what it had recorded is finished by somebody else."""
 
-import pytest
-from sqlalchemy.exc import OperationalError
-from sqlmodel import select
+from datetime import timedelta
 
+import pytest
+from sqlalchemy import update
+from sqlalchemy.exc import OperationalError
+from sqlmodel import col, select
+
+from app.domain.errors import ProviderUnavailable
 from app.domain.payments import PaymentState
 from app.gateways.dealer import Dealer
-from app.models import Payment
+from app.gateways.payments.provider import Charge, ChargeRequest, ChargeState
+from app.models import Group, Payment
 from app.services import claims, payments
 from tests.service import Member, Service
 
@@ -54,6 +59,109 @@ async def test_money_recorded_in_time_saves_the_group_at_its_deadline(
     assert not await expire_group(service.state, opened["group"]["id"], service.clock())
     assert (await service.group(opened["group"]["id"]))["state"] == "succeeded"
     assert await service.violations() == []
+
+
+async def test_an_early_end_is_not_before_what_was_paid(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The end of a sale waited for a lock, or its host's clock is behind: a payment is later than its `now`."""
+    sale = await service.sale(group_size=2)
+    leader, friend = await service.members(2)
+    opened = (await leader.open(sale)).json()
+    joined = (await friend.join(sale, opened["group"]["id"])).json()
+    await capture_and_die(service, monkeypatch, friend, joined["order"]["id"])
+    service.clock.offset_seconds = 100
+    await leader.pay(opened["order"]["id"])
+    service.clock.offset_seconds = 50
+    assert (await service.ops("POST", f"sales/{sale.id}/end")).status_code == 200
+    service.clock.offset_seconds = 200
+    await service.tick()
+    assert (await service.group(opened["group"]["id"]))["state"] == "succeeded"
+    assert await service.violations() == []
+
+
+async def test_a_group_opened_while_its_sale_ended_ends_too(own_service: Service) -> None:
+    sale = await own_service.sale()
+    member = await own_service.member()
+    opened = (await member.open(sale)).json()
+    await member.pay(opened["order"]["id"])
+    await own_service.ops("POST", f"sales/{sale.id}/end")
+    # As if the opening had been committed after the end: its deadline is still its own.
+    async with own_service.state.database.engine.begin() as connection:
+        await connection.execute(
+            update(Group)
+            .where(col(Group.id) == opened["group"]["id"])
+            .values(deadline_at=own_service.clock() + timedelta(hours=1)),
+        )
+    await own_service.tick()
+    await own_service.tick()
+    group = await own_service.group(opened["group"]["id"])
+    assert (group["state"], group["fail_reason"], group["left"]) == ("failed", "sale_ended", 0)
+    assert (await member.order(opened["order"]["id"]))["state"] == "refunded"
+    assert await own_service.violations() == []
+
+
+async def test_a_payment_that_was_closed_cannot_be_paid(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The provider did not answer, the order ended meanwhile: the same key is told so, and nothing is payable."""
+    sale = await service.sale()
+    member = await service.member()
+    order_id = (await member.open(sale)).json()["order"]["id"]
+    provider = service.state.providers["sandbox"]
+
+    async def no_answer(*_: object) -> None:
+        raise ProviderUnavailable
+
+    path, body = f"/v1/orders/{order_id}/payments", {"provider": "sandbox"}
+    with monkeypatch.context() as patch:
+        patch.setattr(provider, "create", no_answer)
+        assert (await member.post(path, body, key="mine")).json()["code"] == "provider_unavailable"
+    await member.post(f"/v1/orders/{order_id}/cancel")
+    service.clock.advance(16)
+    await service.tick()
+    assert (await member.order(order_id))["payments"][0]["state"] == "closed"
+    reply = await member.post(path, body, key="mine")
+    assert (reply.status_code, reply.json()["code"]) == (410, "order_closed")
+
+
+async def test_an_order_that_ends_while_its_payment_is_created_leaves_nothing_to_pay(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sale = await service.sale()
+    member = await service.member()
+    order_id = (await member.open(sale)).json()["order"]["id"]
+    provider = service.state.providers["sandbox"]
+    create, made = provider.create, []
+
+    async def slow_create(request: ChargeRequest) -> Charge:
+        charge = await create(request)
+        made.append(charge)
+        await member.post(f"/v1/orders/{order_id}/cancel")
+        service.clock.advance(16)
+        await service.tick()
+        return charge
+
+    with monkeypatch.context() as patch:
+        patch.setattr(provider, "create", slow_create)
+        reply = await member.post(f"/v1/orders/{order_id}/payments", {"provider": "sandbox"})
+    assert (reply.status_code, reply.json()["code"]) == (410, "order_closed")
+    assert (await provider.query(made[0].payment_id)).state == ChargeState.CLOSED
+    assert made[0].pay_url
+    assert (await service.http.post(made[0].pay_url, json={})).status_code == 410
+
+
+async def test_a_twin_that_meets_a_final_group_leaves_the_places_alone(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A join is repeated while its group succeeds: the dealer deals the twin the places that are sold."""
+    sale = await service.sale(group_size=2)
+    leader, friend = await service.members(2)
+    opened = (await leader.open(sale)).json()
+    first = await friend.join(sale, opened["group"]["id"], key="mine")
+    await leader.pay(opened["order"]["id"])
+    await friend.pay(first.json()["order"]["id"])
+    assert (await service.group(opened["group"]["id"]))["state"] == "succeeded"
+    monkeypatch.setattr(claims, "_check", lambda *_: None)
+    again = await friend.join(sale, opened["group"]["id"], key="mine")
+    assert again.text == first.text
+    assert await service.left(sale) == [98]
 
 
 async def test_a_commit_whose_answer_was_lost_is_answered_by_its_key(

