@@ -75,6 +75,10 @@ class Settings(BaseSettings):
         le=86400,
         description="Longest life of one live stream; clients reconnect where they were",
     )
+    cors_origins: str = Field(
+        default="",
+        description="Origins whose web pages may call the API, e.g. `http://localhost:5173`; several with commas",
+    )
     drain_seconds: int = Field(
         default=5,
         ge=1,

@@ -45,7 +45,7 @@ async def get_viewer_id(state: StateDep, credentials: BearerDep) -> str | None:
 async def get_member_id(viewer_id: Annotated[str | None, Depends(get_viewer_id)]) -> str:
     """The id of the member who is asking. Raises `CredentialsMissing`, `TokenInvalid`, `TokenExpired`."""
     if viewer_id is None:
-        raise CredentialsMissing
+        raise CredentialsMissing(header="Authorization: Bearer <access_token>")
     return viewer_id
 
 
@@ -57,7 +57,7 @@ def require_scope(scope: Scope) -> Callable[..., Awaitable[Operator]]:
         key: Annotated[str | None, Security(operator_scheme)],
     ) -> Operator:
         if key is None:
-            raise CredentialsMissing
+            raise CredentialsMissing(header="X-API-Key")
         return await authenticate(state, key, scope)
 
     return get_operator

@@ -13,7 +13,8 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.openapi.utils import get_openapi
-from fastapi.responses import HTMLResponse
+from fastapi.responses import HTMLResponse, RedirectResponse
+from starlette.middleware.cors import CORSMiddleware
 from starlette.staticfiles import StaticFiles
 
 from app.config import Settings
@@ -102,6 +103,14 @@ def create_app(settings: Settings, state: State | None = None) -> FastAPI:
         generate_unique_id_function=lambda route: route.name,
     )
     add_problem_handlers(app)
+    if settings.cors_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.cors_origins.replace(" ", "").split(","),
+            allow_methods=["GET", "POST", "PATCH"],
+            allow_headers=["authorization", "content-type", "idempotency-key", "last-event-id", "x-api-key"],
+            expose_headers=["retry-after"],
+        )
     for router in (
         *(sessions.router, sales.router, groups.router, orders.router, payments.router, invites.router),
         *(communities.operator_router, products.operator_router, sales.operator_router),
@@ -111,6 +120,10 @@ def create_app(settings: Settings, state: State | None = None) -> FastAPI:
     if settings.has_sandbox:
         app.include_router(sandbox.router)
     app.mount("/static", StaticFiles(directory=WEB / "static"), name="static")
+
+    @app.get("/", include_in_schema=False)
+    async def home() -> RedirectResponse:
+        return RedirectResponse("/docs")
 
     @app.get("/docs", include_in_schema=False)
     async def docs() -> HTMLResponse:

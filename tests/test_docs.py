@@ -8,12 +8,14 @@ from pathlib import Path
 import pytest
 
 from app.gateways.dealer import LUA
+from app.services.sample import SAMPLE_KEY
 from app.workers.loop import JOBS, SANDBOX_JOB
 from docs.tables import DOCS, error_classes, filled
 from tests.service import Service
 
 ROOT = DOCS.parent
 SESSION = re.compile(r"```sh\n(URL=.*?)```", re.DOTALL)
+OPERATORS = re.compile(r"```sh\n(KEY=.*?)```", re.DOTALL)
 
 
 @pytest.mark.parametrize("document", sorted(DOCS.rglob("*.md")), ids=lambda path: str(path.relative_to(DOCS)))
@@ -53,13 +55,17 @@ def test_both_readmes_have_the_same_session() -> None:
     assert without_comments[0] == without_comments[1]
 
 
-async def test_the_session_in_the_readme_works_when_pasted(service: Service) -> None:
+async def test_the_sessions_in_the_readme_work_when_pasted(service: Service) -> None:
     """The sale it picks is the oldest one, as after `make run`; here that is any group sale of three."""
-    found = SESSION.search((ROOT / "README.md").read_text())
+    text = (ROOT / "README.md").read_text()
+    found, operators = SESSION.search(text), OPERATORS.search(text)
     assert found
+    assert operators
     sale = await service.sale()
     session = found[1].replace('$(call $URL/v1/sales | pick \'["items"][-1]["id"]\')', sale.id)
     assert sale.id in session
+    session += operators[1].replace(SAMPLE_KEY, service.operator_key)
+    assert service.operator_key in session
 
     async def work() -> None:
         while True:
@@ -85,6 +91,9 @@ async def test_the_session_in_the_readme_works_when_pasted(service: Service) -> 
         await asyncio.gather(working, return_exceptions=True)
     lines = output.decode().strip().splitlines()
     assert shell.returncode == 0, errors.decode()
-    assert lines[-1] == "confirmed"
+    assert lines[-1] == "True", "the invariants hold"
+    assert "confirmed" in lines
+    assert any('"state":"live"' in line for line in lines), "the operator's sale is published"
+    assert any('"state":"fulfilled"' in line for line in lines), "and the order shipped"
     assert "event: snapshot" in lines
     assert "event: end" in lines

@@ -76,10 +76,12 @@ class BadRequest(BadRequestError):
 # 401
 
 
+@dataclass(eq=False)
 class CredentialsMissing(UnauthenticatedError):
     code = "credentials_missing"
     en = "Credentials are required"
     zh = "需要登录凭证"
+    header: str
 
 
 class TokenInvalid(UnauthenticatedError):
@@ -353,6 +355,12 @@ class OrderClosed(GoneError):
     en = "The order is over"
     zh = "订单已关闭"
     state: str
+
+
+class PaymentClosed(GoneError):
+    code = "payment_closed"
+    en = "This payment is paid or closed"
+    zh = "该支付已完成或已关闭"
 
 
 class InviteExpired(GoneError):

@@ -106,6 +106,7 @@ async def get_changes(
 ) -> Changes:
     """For clients without EventSource, such as mini-programs. Without `after`: the group as it is, at once.
     With it: the changes since, waiting up to `wait` seconds for the first. Ask again with the `after` you got.
+    Everybody gets the same, so names are masked and `you` is not set: `GET /v1/groups/{group_id}` knows you.
     """
     return await live.wait_changes(state, group_id, after, wait)
 
@@ -124,7 +125,8 @@ async def watch_group(
     ] = None,
 ) -> StreamingResponse:
     """A snapshot first, then every change with its id; after a cut, `Last-Event-ID` brings what was missed.
-    Names are masked. The stream ends by itself when the group is final.
+    Each change brings the group as it is now. Names are masked. After `end` close the EventSource, or it
+    reconnects.
     """
     newest = (await live.read_changes(state, group_id, None)).after
     if last_event_id is not None and last_event_id > newest:

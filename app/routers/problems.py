@@ -45,7 +45,6 @@ ANYWHERE: tuple[type[KaituanError], ...] = (
 HTTP_ERRORS: dict[int, type[KaituanError]] = {
     HTTPStatus.NOT_FOUND: errors.RouteNotFound,
     HTTPStatus.METHOD_NOT_ALLOWED: errors.MethodNotAllowed,
-    HTTPStatus.UNAUTHORIZED: errors.CredentialsMissing,
     HTTPStatus.BAD_REQUEST: errors.BadRequest,
 }
 

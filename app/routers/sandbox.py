@@ -17,7 +17,7 @@ from pydantic import BaseModel, ValidationError
 from app.deps import StateDep
 from app.domain.errors import (
     BadRequest,
-    OrderClosed,
+    PaymentClosed,
     PaymentNotFound,
     ProviderUnavailable,
     SignatureInvalid,
@@ -76,14 +76,14 @@ async def pay_by_form(state: StateDep, request: Request, token: Token) -> str:
         wish = Pay.model_validate_strings(filled)
     except ValidationError as error:
         raise BadRequest from error
-    with suppress(OrderClosed):
+    with suppress(PaymentClosed):
         await sandbox.pay(state, token, wish)
     return f"/sandbox/pay/{token}{'?refused=true' if wish.refuse else ''}"
 
 
 @router.post(
     "/pay/{token}",
-    responses=problems(BadRequest, PaymentNotFound, OrderClosed),
+    responses=problems(BadRequest, PaymentNotFound, PaymentClosed),
     summary="Pay, and misbehave if you like 支付（可模拟异常）",
 )
 async def pay(

@@ -14,7 +14,7 @@ from sqlalchemy import func, update
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from app.domain.errors import OrderClosed, PaymentNotFound, ProviderUnavailable
+from app.domain.errors import PaymentClosed, PaymentNotFound, ProviderUnavailable
 from app.gateways.payments import signing
 from app.gateways.payments.provider import ChargeState
 from app.models import SandboxCallback, SandboxCharge, SandboxRefund, new_id
@@ -71,7 +71,7 @@ async def find_by_token(state: State, token: str) -> SandboxCharge:
 
 
 async def pay(state: State, token: str, wish: Pay) -> ChargeAnswer:
-    """Pay a charge, behaving as the payer wishes. Raises `PaymentNotFound`, and `OrderClosed` for a charge
+    """Pay a charge, behaving as the payer wishes. Raises `PaymentNotFound`, and `PaymentClosed` for a charge
     that was paid, closed or has expired.
     """
     now = state.clock()
@@ -99,7 +99,7 @@ async def pay(state: State, token: str, wish: Pay) -> ChargeAnswer:
         )
         row = paid.scalar_one_or_none()
         if row is None:
-            raise OrderClosed(state=charge.state if charge.state != PENDING else "expired")
+            raise PaymentClosed
         if not wish.drop:
             for copy in range(1 + wish.duplicates):
                 # Every second copy pretends to be another message.
@@ -112,7 +112,7 @@ async def pay(state: State, token: str, wish: Pay) -> ChargeAnswer:
 
 
 async def refund(state: State, body: RefundCreate) -> RefundAnswer:
-    """Give money of a paid charge back; the same id once. Raises `PaymentNotFound`, `OrderClosed` when there
+    """Give money of a paid charge back; the same id once. Raises `PaymentNotFound`, `PaymentClosed` when there
     is not that much left, `ProviderUnavailable` while the charge is set to fail its refunds.
     """
     async with state.database.transaction() as session:
@@ -135,7 +135,7 @@ async def refund(state: State, body: RefundCreate) -> RefundAnswer:
             if _state(state, charge) != ChargeState.CAPTURED or given.one() + body.amount > (
                 charge.paid_amount or 0
             ):
-                raise OrderClosed(state=charge.state)
+                raise PaymentClosed
             session.add(
                 SandboxRefund(id=body.id, charge_id=charge.id, amount=body.amount, created_at=state.clock()),
             )

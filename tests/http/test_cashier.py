@@ -39,6 +39,6 @@ async def test_a_page_that_is_over_says_so(service: Service) -> None:
     service.clock.advance(601)
     assert "This payment is closed" in (await service.http.get(url)).text
     reply = await service.http.post(url)
-    assert (reply.status_code, reply.json()["code"]) == (410, "order_closed")
+    assert (reply.status_code, reply.json()["code"]) == (410, "payment_closed")
     missing = await service.http.get(f"{service.url}/sandbox/pay/{'x' * 24}")
     assert (missing.status_code, missing.json()["code"]) == (404, "payment_not_found")
