@@ -352,6 +352,38 @@ async def test_who_stops_watching_is_forgotten(service: Service) -> None:
     await joined(service, sale, group_id)
 
 
+async def test_an_id_from_the_future_begins_anew(service: Service) -> None:
+    """A client remembers an id of a database that was set back."""
+    sale, _, claim = await opened(service)
+    group_id = claim["group"]["id"]
+    async with watching(service, group_id, after=2**53) as stream:
+        (snapshot,) = await stream.take(1)
+        assert snapshot.type == "snapshot"
+    path = f"/v1/groups/{group_id}/changes"
+    found = (await service.http.get(path, params={"after": 2**53})).json()
+    assert (found["changes"], found["after"]) == ([], snapshot.id)
+    await joined(service, sale, group_id)
+    found = (await service.http.get(path, params={"after": found["after"]})).json()
+    assert [change["type"] for change in found["changes"]] == ["seat.held"]
+
+
+async def test_what_becomes_of_an_order_later_is_no_change_of_its_group(service: Service) -> None:
+    sale = await service.sale(group_size=2)
+    leader, friend = await service.members(2)
+    opening = (await leader.open(sale)).json()
+    joining = (await friend.join(sale, opening["group"]["id"])).json()
+    await leader.pay(opening["order"]["id"])
+    await friend.pay(joining["order"]["id"])
+    path = f"/v1/groups/{opening['group']['id']}/changes"
+    before = (await service.http.get(path, params={"after": 0})).json()
+    assert (before["final"], before["changes"][-1]["type"]) == (True, "group.succeeded")
+    reply = await service.ops("POST", f"orders/{opening['order']['id']}/refund", **{"idempotency-key": "x"})
+    assert reply.status_code == 200
+    after = (await service.http.get(path, params={"after": before["after"]})).json()
+    assert (after["changes"], after["final"], after["group"]["left"]) == ([], True, 0)
+    assert after["group"]["leader_name"] == before["group"]["leader_name"]
+
+
 async def test_stream_outlives_a_body_that_never_ends(service: Service) -> None:
     sale, _, claim = await opened(service)
     group_id, joining = claim["group"]["id"], asyncio.Event()
