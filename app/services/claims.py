@@ -93,6 +93,7 @@ async def _claim(
     text = f"{sale_id} {group_id} {body.model_dump_json()}"
     async with state.database.snapshot() as session:
         claimant = await _read(session, member_id, sale_id, group_id, body, request_key, text)
+    claim: Claim | None = None
     try:
         _check(claimant, now)
         for _ in range(ATTEMPTS):
@@ -100,25 +101,22 @@ async def _claim(
             try:
                 return await _commit(state, claimant, claim, now)
             except IntegrityError:
+                # A twin was first, or the dealer was wrong.
                 answer = await _answered(state, claimant, claim)
                 if answer is not None:
                     return answer
                 await _release(state, claimant, claim)
+                claim = None
                 await dealing.load(state, claimant.sale.id, now)
-            except KaituanError:
-                # Refused by the rows, unless these are the places of a twin that was answered before.
-                answer = await _answered(state, claimant, claim)
-                if answer is not None:
-                    return answer
-                await _release(state, claimant, claim)
-                raise
+        raise Busy
     except KaituanError:
         # A refusal now does not undo an answer given before: the key decides first.
-        answer = await _answered(state, claimant, None)
+        answer = await _answered(state, claimant, claim)
         if answer is not None:
             return answer
+        if claim is not None:
+            await _release(state, claimant, claim)
         raise
-    raise Busy
 
 
 async def _read(

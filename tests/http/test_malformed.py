@@ -245,7 +245,6 @@ async def test_wrong_method(world: World, path: str) -> None:
     "path",
     [
         *(
-            "/",
             "/v1",
             "/v1/",
             "/v2/sales",
