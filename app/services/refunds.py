@@ -81,8 +81,8 @@ async def submit(state: State, refund_id: str, now: datetime) -> bool:
         reference = await state.providers[payment.provider].refund(
             RefundRequest(refund_id, submitted.payment_id, submitted.amount, submitted.currency),
         )
-    except (ProviderUnavailable, KeyError) as error:
-        await _fail(state, submitted, order, f"{error.__cause__ or error!r}".partition("\n")[0])
+    except (ProviderUnavailable, KeyError) as error:  # KeyError: the provider is not configured any more
+        await _fail(state, submitted, order, str(error.__cause__ or repr(error)).partition("\n")[0])
     else:
         await _succeed(state, submitted, order, reference)
     return True
