@@ -134,7 +134,8 @@ def revoke_key(key_id: str, data: DataOption = None) -> None:
 
 async def _run_everything(settings: Settings) -> None:
     _log()
-    await _migrate(settings)
+    if not settings.is_sqlite:  # opening the state does that for SQLite
+        await _migrate(settings)
     async with open_state(settings) as state:
         await add_sample(state)
         has_sample_key = await operators.has_key(state, SAMPLE_KEY)
@@ -185,10 +186,9 @@ async def _work(settings: Settings) -> None:
 
 async def _check(settings: Settings) -> None:
     """Refuse to start without a database that is ready."""
+    if settings.is_sqlite:
+        await _migrate(settings)
     async with open_database(database_url(settings), 1) as database:
-        if settings.is_sqlite:
-            settings.data.mkdir(parents=True, exist_ok=True)
-            await database.migrate()
         await database.check_ready()
 
 

@@ -6,7 +6,14 @@ from typing import Annotated, cast
 from fastapi import Depends, Header, Query, Request, Security
 from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBearer
 
-from app.domain.errors import CredentialsMissing, IdempotencyKeyMissing
+from app.domain.errors import (
+    ApiKeyInvalid,
+    CredentialsMissing,
+    IdempotencyKeyMissing,
+    ScopeMissing,
+    TokenExpired,
+    TokenInvalid,
+)
 from app.domain.operators import SCOPE_MEANINGS, Scope
 from app.schemas.fields import MAX_PAGE
 from app.services.operators import Operator, authenticate
@@ -80,6 +87,10 @@ async def get_request_key(
     return idempotency_key
 
 
+MEMBER_ERRORS = (CredentialsMissing, TokenInvalid, TokenExpired)
+"""What `MemberDep` refuses with."""
+OPERATOR_ERRORS = (CredentialsMissing, ApiKeyInvalid, ScopeMissing)
+"""What `require_scope` refuses with."""
 ViewerDep = Annotated[str | None, Depends(get_viewer_id)]
 MemberDep = Annotated[str, Depends(get_member_id)]
 RequestKeyDep = Annotated[str, Depends(get_request_key)]

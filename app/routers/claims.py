@@ -4,12 +4,12 @@ from typing import Annotated
 
 from fastapi import Body
 
+from app.deps import MEMBER_ERRORS
 from app.domain.errors import (
     AlreadyInGroup,
     AmountTooLarge,
     BadRequest,
     Busy,
-    CredentialsMissing,
     DatabaseUnavailable,
     DealerUnavailable,
     GroupClosed,
@@ -27,8 +27,6 @@ from app.domain.errors import (
     SaleNotOpen,
     SalePaused,
     SoldOut,
-    TokenExpired,
-    TokenInvalid,
 )
 from app.routers.examples import CLAIM
 from app.schemas.groups import ClaimCreate
@@ -37,9 +35,7 @@ ClaimBody = Annotated[ClaimCreate, Body(openapi_examples=CLAIM)]
 CLAIM_ERRORS = (
     BadRequest,
     IdempotencyKeyMissing,
-    CredentialsMissing,
-    TokenInvalid,
-    TokenExpired,
+    *MEMBER_ERRORS,
     OfferNotFound,
     InviteNotFound,
     SaleNotOpen,

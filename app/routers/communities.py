@@ -1,7 +1,7 @@
 from fastapi import APIRouter, Depends, status
 
-from app.deps import LimitQuery, StateDep, require_scope
-from app.domain.errors import ApiKeyInvalid, BadRequest, CommunityNotFound, CredentialsMissing, ScopeMissing
+from app.deps import OPERATOR_ERRORS, LimitQuery, StateDep, require_scope
+from app.domain.errors import BadRequest, CommunityNotFound
 from app.domain.operators import Scope
 from app.routers.problems import problems
 from app.schemas.communities import CommunityCreate, CommunityPublic, CommunityUpdate
@@ -12,7 +12,7 @@ operator_router = APIRouter(
     prefix="/v1/ops/communities",
     tags=["operators: catalog"],
     dependencies=[Depends(require_scope(Scope.CATALOG))],
-    responses=problems(CredentialsMissing, ApiKeyInvalid, ScopeMissing),
+    responses=problems(*OPERATOR_ERRORS),
 )
 
 

@@ -1,7 +1,6 @@
 from fastapi import APIRouter, Depends
 
-from app.deps import StateDep, require_scope
-from app.domain.errors import ApiKeyInvalid, CredentialsMissing, ScopeMissing
+from app.deps import OPERATOR_ERRORS, StateDep, require_scope
 from app.domain.operators import Scope
 from app.routers.problems import problems
 from app.schemas.invariants import InvariantsPublic
@@ -14,9 +13,7 @@ operator_router = APIRouter(
 )
 
 
-@operator_router.get(
-    "", responses=problems(CredentialsMissing, ApiKeyInvalid, ScopeMissing), summary="Prove the promises 对账"
-)
+@operator_router.get("", responses=problems(*OPERATOR_ERRORS), summary="Prove the promises 对账")
 async def check_invariants(state: StateDep) -> InvariantsPublic:
     """Runs every invariant on one snapshot of the database: no oversell, no lost money, no skipped state."""
     return await invariants.check_invariants(state)

@@ -3,19 +3,16 @@ from typing import Annotated
 from fastapi import APIRouter, Body, Request, status
 from fastapi.responses import JSONResponse, RedirectResponse, Response
 
-from app.deps import MemberDep, StateDep
+from app.deps import MEMBER_ERRORS, MemberDep, StateDep
 from app.domain.errors import (
     BadRequest,
     CommunityNotFound,
-    CredentialsMissing,
     GroupClosed,
     GroupNotFound,
     InviteExpired,
     InviteNotFound,
     SaleEnded,
     SaleNotFound,
-    TokenExpired,
-    TokenInvalid,
 )
 from app.routers.examples import INVITE
 from app.routers.problems import problems
@@ -31,9 +28,7 @@ router = APIRouter(tags=["invites"])
     status_code=status.HTTP_201_CREATED,
     responses=problems(
         BadRequest,
-        CredentialsMissing,
-        TokenInvalid,
-        TokenExpired,
+        *MEMBER_ERRORS,
         GroupNotFound,
         SaleNotFound,
         CommunityNotFound,

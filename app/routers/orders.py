@@ -2,19 +2,14 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query
 
-from app.deps import LimitQuery, MemberDep, RequestKeyDep, StateDep, require_scope
+from app.deps import MEMBER_ERRORS, OPERATOR_ERRORS, LimitQuery, MemberDep, RequestKeyDep, StateDep, require_scope
 from app.domain.errors import (
-    ApiKeyInvalid,
-    CredentialsMissing,
     IdempotencyKeyMissing,
     OrderNotCompletable,
     OrderNotFound,
     OrderNotHeld,
     OrderNotRefundable,
     OrderNotShippable,
-    ScopeMissing,
-    TokenExpired,
-    TokenInvalid,
 )
 from app.domain.operators import Scope
 from app.domain.orders import OrderState
@@ -29,11 +24,9 @@ operator_router = APIRouter(
     tags=["operators: orders"],
     dependencies=[Depends(require_scope(Scope.ORDERS))],
 )
-MEMBER = (CredentialsMissing, TokenInvalid, TokenExpired)
-OPERATOR = (CredentialsMissing, ApiKeyInvalid, ScopeMissing)
 
 
-@router.get("", responses=problems(*MEMBER), summary="My orders 我的订单")
+@router.get("", responses=problems(*MEMBER_ERRORS), summary="My orders 我的订单")
 async def list_orders(
     state: StateDep,
     member_id: MemberDep,
@@ -45,7 +38,7 @@ async def list_orders(
     return await orders.list_orders(state, member_id, order_state, after, limit)
 
 
-@router.get("/{order_id}", responses=problems(*MEMBER, OrderNotFound), summary="One of my orders 订单详情")
+@router.get("/{order_id}", responses=problems(*MEMBER_ERRORS, OrderNotFound), summary="One of my orders 订单详情")
 async def get_order(state: StateDep, member_id: MemberDep, order_id: OrderId) -> OrderDetail:
     """With its payments and refunds."""
     return await orders.get_order(state, order_id, member_id)
@@ -53,7 +46,7 @@ async def get_order(state: StateDep, member_id: MemberDep, order_id: OrderId) ->
 
 @router.post(
     "/{order_id}/cancel",
-    responses=problems(*MEMBER, OrderNotFound, OrderNotHeld),
+    responses=problems(*MEMBER_ERRORS, OrderNotFound, OrderNotHeld),
     summary="Leave before paying 取消订单",
 )
 async def cancel_order(state: StateDep, member_id: MemberDep, order_id: OrderId) -> OrderDetail:
@@ -61,7 +54,7 @@ async def cancel_order(state: StateDep, member_id: MemberDep, order_id: OrderId)
     return await orders.cancel(state, order_id, member_id)
 
 
-@operator_router.get("", responses=problems(*OPERATOR), summary="Find orders 查询订单")
+@operator_router.get("", responses=problems(*OPERATOR_ERRORS), summary="Find orders 查询订单")
 async def search_orders(
     state: StateDep,
     sale_id: SaleId | None = None,
@@ -78,7 +71,7 @@ async def search_orders(
 
 @operator_router.post(
     "/{order_id}/ship",
-    responses=problems(*OPERATOR, OrderNotFound, OrderNotShippable),
+    responses=problems(*OPERATOR_ERRORS, OrderNotFound, OrderNotShippable),
     summary="Mark as shipped 发货",
 )
 async def ship_order(state: StateDep, order_id: OrderId) -> OperatorOrder:
@@ -88,7 +81,7 @@ async def ship_order(state: StateDep, order_id: OrderId) -> OperatorOrder:
 
 @operator_router.post(
     "/{order_id}/complete",
-    responses=problems(*OPERATOR, OrderNotFound, OrderNotCompletable),
+    responses=problems(*OPERATOR_ERRORS, OrderNotFound, OrderNotCompletable),
     summary="Mark as completed 完成",
 )
 async def complete_order(state: StateDep, order_id: OrderId) -> OperatorOrder:
@@ -97,7 +90,7 @@ async def complete_order(state: StateDep, order_id: OrderId) -> OperatorOrder:
 
 @operator_router.post(
     "/{order_id}/refund",
-    responses=problems(*OPERATOR, IdempotencyKeyMissing, OrderNotFound, OrderNotRefundable),
+    responses=problems(*OPERATOR_ERRORS, IdempotencyKeyMissing, OrderNotFound, OrderNotRefundable),
     summary="Refund 退款",
 )
 async def refund_order(state: StateDep, _request_key: RequestKeyDep, order_id: OrderId) -> OrderDetail:

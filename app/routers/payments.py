@@ -2,10 +2,9 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Request, status
 
-from app.deps import MemberDep, RequestKeyDep, StateDep
+from app.deps import MEMBER_ERRORS, MemberDep, RequestKeyDep, StateDep
 from app.domain.errors import (
     BadRequest,
-    CredentialsMissing,
     IdempotencyKeyMissing,
     IdempotencyKeyReused,
     OrderClosed,
@@ -15,8 +14,6 @@ from app.domain.errors import (
     ProviderNotFound,
     ProviderUnavailable,
     SignatureInvalid,
-    TokenExpired,
-    TokenInvalid,
     TooManyPayments,
 )
 from app.routers.problems import problems
@@ -34,9 +31,7 @@ hook_router = APIRouter(prefix="/hooks/payments", tags=["hooks"])
     responses=problems(
         BadRequest,
         IdempotencyKeyMissing,
-        CredentialsMissing,
-        TokenInvalid,
-        TokenExpired,
+        *MEMBER_ERRORS,
         OrderNotFound,
         ProviderNotFound,
         OrderNotHeld,

@@ -1,7 +1,7 @@
 from fastapi import APIRouter, Depends, status
 
-from app.deps import LimitQuery, StateDep, require_scope
-from app.domain.errors import ApiKeyInvalid, BadRequest, CredentialsMissing, ProductNotFound, ScopeMissing
+from app.deps import OPERATOR_ERRORS, LimitQuery, StateDep, require_scope
+from app.domain.errors import BadRequest, ProductNotFound
 from app.domain.operators import Scope
 from app.routers.problems import problems
 from app.schemas.fields import Page, ProductId
@@ -12,7 +12,7 @@ operator_router = APIRouter(
     prefix="/v1/ops/products",
     tags=["operators: catalog"],
     dependencies=[Depends(require_scope(Scope.CATALOG))],
-    responses=problems(CredentialsMissing, ApiKeyInvalid, ScopeMissing),
+    responses=problems(*OPERATOR_ERRORS),
 )
 
 

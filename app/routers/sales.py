@@ -2,19 +2,16 @@ from typing import Annotated
 
 from fastapi import APIRouter, Body, Depends, Query, status
 
-from app.deps import LimitQuery, StateDep, require_scope
+from app.deps import OPERATOR_ERRORS, LimitQuery, StateDep, require_scope
 from app.domain.errors import (
-    ApiKeyInvalid,
     BadRequest,
     CommunityNotFound,
-    CredentialsMissing,
     InvalidTerms,
     SaleEnded,
     SaleNotEditable,
     SaleNotFound,
     SaleTransitionRefused,
     SaleWithoutOffers,
-    ScopeMissing,
     SkuAlreadyOffered,
     SkuNotFound,
 )
@@ -32,7 +29,6 @@ operator_router = APIRouter(
     tags=["operators: sales"],
     dependencies=[Depends(require_scope(Scope.SALES))],
 )
-OPERATOR = (CredentialsMissing, ApiKeyInvalid, ScopeMissing)
 
 
 @router.get("", responses=problems(), summary="List sales 活动列表")
@@ -56,7 +52,9 @@ async def get_sale(state: StateDep, sale_id: SaleId) -> SalePublic:
 @operator_router.post(
     "",
     status_code=status.HTTP_201_CREATED,
-    responses=problems(*OPERATOR, BadRequest, CommunityNotFound, SkuNotFound, SkuAlreadyOffered, InvalidTerms),
+    responses=problems(
+        *OPERATOR_ERRORS, BadRequest, CommunityNotFound, SkuNotFound, SkuAlreadyOffered, InvalidTerms
+    ),
     summary="Draw up a sale 新建活动",
 )
 async def create_sale(
@@ -65,7 +63,7 @@ async def create_sale(
     return await sales.create_sale(state, body)
 
 
-@operator_router.get("", responses=problems(*OPERATOR), summary="List sales and drafts 活动列表（含草稿）")
+@operator_router.get("", responses=problems(*OPERATOR_ERRORS), summary="List sales and drafts 活动列表（含草稿）")
 async def list_all_sales(
     state: StateDep,
     sale_state: Annotated[SaleState | None, Query(alias="state")] = None,
@@ -79,7 +77,7 @@ async def list_all_sales(
 
 
 @operator_router.get(
-    "/{sale_id}", responses=problems(*OPERATOR, SaleNotFound), summary="Get a sale or draft 活动详情"
+    "/{sale_id}", responses=problems(*OPERATOR_ERRORS, SaleNotFound), summary="Get a sale or draft 活动详情"
 )
 async def get_any_sale(state: StateDep, sale_id: SaleId) -> SalePublic:
     return await sales.get_sale(state, sale_id, drafts=True)
@@ -88,7 +86,7 @@ async def get_any_sale(state: StateDep, sale_id: SaleId) -> SalePublic:
 @operator_router.patch(
     "/{sale_id}",
     responses=problems(
-        *OPERATOR,
+        *OPERATOR_ERRORS,
         BadRequest,
         SaleNotFound,
         SkuNotFound,
@@ -108,7 +106,7 @@ async def update_sale(
 
 @operator_router.post(
     "/{sale_id}/publish",
-    responses=problems(*OPERATOR, SaleNotFound, SaleEnded, SaleWithoutOffers, SaleTransitionRefused),
+    responses=problems(*OPERATOR_ERRORS, SaleNotFound, SaleEnded, SaleWithoutOffers, SaleTransitionRefused),
     summary="Publish 发布",
 )
 async def publish_sale(state: StateDep, sale_id: SaleId) -> SalePublic:
@@ -118,7 +116,7 @@ async def publish_sale(state: StateDep, sale_id: SaleId) -> SalePublic:
 
 @operator_router.post(
     "/{sale_id}/pause",
-    responses=problems(*OPERATOR, SaleNotFound, SaleTransitionRefused),
+    responses=problems(*OPERATOR_ERRORS, SaleNotFound, SaleTransitionRefused),
     summary="Pause 暂停",
 )
 async def pause_sale(state: StateDep, sale_id: SaleId) -> SalePublic:
@@ -128,7 +126,7 @@ async def pause_sale(state: StateDep, sale_id: SaleId) -> SalePublic:
 
 @operator_router.post(
     "/{sale_id}/resume",
-    responses=problems(*OPERATOR, SaleNotFound, SaleTransitionRefused),
+    responses=problems(*OPERATOR_ERRORS, SaleNotFound, SaleTransitionRefused),
     summary="Resume 恢复",
 )
 async def resume_sale(state: StateDep, sale_id: SaleId) -> SalePublic:
@@ -137,7 +135,7 @@ async def resume_sale(state: StateDep, sale_id: SaleId) -> SalePublic:
 
 @operator_router.post(
     "/{sale_id}/end",
-    responses=problems(*OPERATOR, SaleNotFound, SaleTransitionRefused),
+    responses=problems(*OPERATOR_ERRORS, SaleNotFound, SaleTransitionRefused),
     summary="End now 提前结束",
 )
 async def end_sale(state: StateDep, sale_id: SaleId) -> SalePublic:

@@ -18,9 +18,9 @@ from app.domain.groups import (
 )
 from app.domain.members import mask_name
 from app.domain.orders import ORDER_TRANSITIONS, PAID_SEAT_STATES, OrderState
-from app.domain.payments import PaymentOutcome, RefundReason
+from app.domain.payments import RefundReason
 from app.domain.sales import SaleState
-from app.models import Group, Member, Order, Payment, Sale, Seat
+from app.models import Group, Member, Order, Sale, Seat
 from app.schemas.groups import GroupCounts, GroupList, GroupPublic, SeatPublic
 from app.services import refunds
 from app.services.locks import lock_orders
@@ -148,10 +148,7 @@ async def fail(work: Work, group: Group, reason: FailReason) -> None:
         await give_back(work, order, OrderState.EXPIRED)
     for order in await lock_orders(work.session, group.id, OrderState.PAID):
         await give_back(work, order, OrderState.REFUNDING)
-        kept = await work.session.exec(
-            select(Payment).where(Payment.order_id == order.id, Payment.outcome == PaymentOutcome.KEPT),
-        )
-        await refunds.promise(work, kept.one(), order, RefundReason.GROUP_FAILED)
+        await refunds.promise_kept(work, order, RefundReason.GROUP_FAILED)
 
 
 async def _succeed(work: Work, group: Group) -> None:

@@ -6,22 +6,23 @@ than reads of the newest state.
 """
 
 from collections.abc import Sequence
+from typing import TypeVar
 
-from sqlmodel import col, select
+from sqlmodel import SQLModel, col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
+from sqlmodel.sql.expression import SelectOfScalar
 
 from app.domain.groups import FINAL_GROUP_STATES
 from app.domain.orders import OrderState
 from app.models import Group, Order, Payment, Sale
 
+Row = TypeVar("Row", bound=SQLModel)
+
 
 async def lock_sale(session: AsyncSession, sale_id: str) -> Sale | None:
     """Lock a sale against other changes of its terms or state; None when there is no such sale."""
     found = await session.exec(
-        select(Sale)
-        .where(Sale.id == sale_id)
-        .with_for_update(key_share=True)
-        .execution_options(populate_existing=True),
+        _locking(select(Sale).where(Sale.id == sale_id)),
     )
     return found.one_or_none()
 
@@ -32,10 +33,7 @@ async def lock_group(session: AsyncSession, group_id: str, *, skip_locked: bool 
     None when there is no such group, or when it is locked and `skip_locked` says not to wait.
     """
     found = await session.exec(
-        select(Group)
-        .where(Group.id == group_id)
-        .with_for_update(key_share=True, skip_locked=skip_locked)
-        .execution_options(populate_existing=True),
+        _locking(select(Group).where(Group.id == group_id), skip_locked=skip_locked),
     )
     return found.one_or_none()
 
@@ -43,11 +41,11 @@ async def lock_group(session: AsyncSession, group_id: str, *, skip_locked: bool 
 async def lock_running_groups(session: AsyncSession, sale_id: str) -> Sequence[Group]:
     """Lock the groups of a sale that are not final, by id."""
     found = await session.exec(
-        select(Group)
-        .where(Group.sale_id == sale_id, col(Group.state).not_in(FINAL_GROUP_STATES))
-        .order_by(col(Group.id))
-        .with_for_update(key_share=True)
-        .execution_options(populate_existing=True),
+        _locking(
+            select(Group)
+            .where(Group.sale_id == sale_id, col(Group.state).not_in(FINAL_GROUP_STATES))
+            .order_by(col(Group.id))
+        ),
     )
     return found.all()
 
@@ -55,10 +53,7 @@ async def lock_running_groups(session: AsyncSession, sale_id: str) -> Sequence[G
 async def lock_order(session: AsyncSession, order_id: str) -> Order | None:
     """Lock an order; None when there is no such order."""
     found = await session.exec(
-        select(Order)
-        .where(Order.id == order_id)
-        .with_for_update(key_share=True)
-        .execution_options(populate_existing=True),
+        _locking(select(Order).where(Order.id == order_id)),
     )
     return found.one_or_none()
 
@@ -76,11 +71,7 @@ async def lock_order_and_group(
 async def lock_orders(session: AsyncSession, group_id: str, state: OrderState) -> Sequence[Order]:
     """Lock the orders of a group that are in one state, by id."""
     found = await session.exec(
-        select(Order)
-        .where(Order.group_id == group_id, Order.state == state)
-        .order_by(col(Order.id))
-        .with_for_update(key_share=True)
-        .execution_options(populate_existing=True),
+        _locking(select(Order).where(Order.group_id == group_id, Order.state == state).order_by(col(Order.id))),
     )
     return found.all()
 
@@ -88,9 +79,12 @@ async def lock_orders(session: AsyncSession, group_id: str, state: OrderState) -
 async def lock_payment(session: AsyncSession, payment_id: str) -> Payment | None:
     """Lock a payment; None when there is no such payment."""
     found = await session.exec(
-        select(Payment)
-        .where(Payment.id == payment_id)
-        .with_for_update(key_share=True)
-        .execution_options(populate_existing=True),
+        _locking(select(Payment).where(Payment.id == payment_id)),
     )
     return found.one_or_none()
+
+
+def _locking(statement: SelectOfScalar[Row], *, skip_locked: bool = False) -> SelectOfScalar[Row]:
+    """Lock what is selected, and read it anew even when the session knows an older state of it."""
+    locking = statement.with_for_update(key_share=True, skip_locked=skip_locked)
+    return locking.execution_options(populate_existing=True)

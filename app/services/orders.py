@@ -12,7 +12,7 @@ from app.domain.errors import (
     OrderNotShippable,
 )
 from app.domain.orders import ORDER_TRANSITIONS, OrderState
-from app.domain.payments import PaymentOutcome, RefundReason
+from app.domain.payments import RefundReason
 from app.models import Order, Payment, Refund
 from app.schemas.fields import Page
 from app.schemas.orders import OperatorOrder, OrderDetail, OrderPublic, PaymentSummary, RefundSummary
@@ -106,10 +106,7 @@ async def refund(state: State, order_id: str) -> OrderDetail:
             raise OrderNotFound
         order, group = locked
         if await give_back(work, order, OrderState.REFUNDING) is not None:
-            kept = await work.session.exec(
-                select(Payment).where(Payment.order_id == order.id, Payment.outcome == PaymentOutcome.KEPT),
-            )
-            await refunds.promise(work, kept.one(), order, RefundReason.OPERATOR)
+            await refunds.promise_kept(work, order, RefundReason.OPERATOR)
             await groups.settle(work, group)
         elif order.state not in {OrderState.REFUNDING, OrderState.REFUNDED}:
             raise OrderNotRefundable(state=order.state)

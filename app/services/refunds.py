@@ -51,6 +51,14 @@ async def promise(work: Work, payment: Payment, order: Order, reason: RefundReas
     return refund
 
 
+async def promise_kept(work: Work, order: Order, reason: RefundReason) -> None:
+    """Create the refund of the payment that a paid order keeps."""
+    kept = await work.session.exec(
+        select(Payment).where(Payment.order_id == order.id, Payment.outcome == PaymentOutcome.KEPT),
+    )
+    await promise(work, kept.one(), order, reason)
+
+
 async def submit(state: State, refund_id: str, now: datetime) -> bool:
     """Ask the provider for one due refund. Repeating it is harmless: the provider knows the refund's id.
 
