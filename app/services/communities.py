@@ -1,9 +1,10 @@
-from sqlmodel import col, select
+from sqlmodel import select
 
 from app.domain.errors import CommunityNotFound
 from app.models import Community
 from app.schemas.communities import CommunityCreate, CommunityPublic, CommunityUpdate
 from app.schemas.fields import Page
+from app.services.pages import read_page
 from app.services.transactions import transaction
 from app.state import State
 
@@ -41,13 +42,9 @@ async def get_community(state: State, community_id: str) -> CommunityPublic:
 
 async def list_communities(state: State, after: str | None, limit: int) -> Page[CommunityPublic]:
     """All communities, newest first."""
-    statement = select(Community).order_by(col(Community.id).desc()).limit(limit + 1)
-    if after is not None:
-        statement = statement.where(Community.id < after)
     async with state.database.snapshot() as session:
-        rows = (await session.exec(statement)).all()
-    items = [_public(row) for row in rows[:limit]]
-    return Page[CommunityPublic](items=items, next=items[-1].id if len(rows) > limit else None)
+        rows, following = await read_page(session, Community, select(Community), after, limit)
+    return Page[CommunityPublic](items=[_public(row) for row in rows], next=following)
 
 
 def _public(row: Community) -> CommunityPublic:

@@ -18,6 +18,7 @@ from app.schemas.fields import Page
 from app.schemas.orders import OperatorOrder, OrderDetail, OrderPublic, PaymentSummary, RefundSummary
 from app.services import groups, refunds
 from app.services.locks import lock_order, lock_order_and_group
+from app.services.pages import read_page
 from app.services.places import give_back, record_order
 from app.services.transactions import transaction
 from app.state import State
@@ -39,12 +40,10 @@ async def list_orders(
     statement = select(Order).where(Order.member_id == member_id)
     if order_state is not None:
         statement = statement.where(Order.state == order_state)
-    if after is not None:
-        statement = statement.where(Order.id < after)
     async with state.database.snapshot() as session:
-        rows = (await session.exec(statement.order_by(col(Order.id).desc()).limit(limit + 1))).all()
-    items = [OrderPublic.model_validate(row, from_attributes=True) for row in rows[:limit]]
-    return Page[OrderPublic](items=items, next=items[-1].id if len(rows) > limit else None)
+        rows, following = await read_page(session, Order, statement, after, limit)
+    items = [OrderPublic.model_validate(row, from_attributes=True) for row in rows]
+    return Page[OrderPublic](items=items, next=following)
 
 
 async def search_orders(
@@ -64,12 +63,10 @@ async def search_orders(
         statement = statement.where(Order.group_id == group_id)
     if order_state is not None:
         statement = statement.where(Order.state == order_state)
-    if after is not None:
-        statement = statement.where(Order.id < after)
     async with state.database.snapshot() as session:
-        rows = (await session.exec(statement.order_by(col(Order.id).desc()).limit(limit + 1))).all()
-    items = [OperatorOrder.model_validate(row, from_attributes=True) for row in rows[:limit]]
-    return Page[OperatorOrder](items=items, next=items[-1].id if len(rows) > limit else None)
+        rows, following = await read_page(session, Order, statement, after, limit)
+    items = [OperatorOrder.model_validate(row, from_attributes=True) for row in rows]
+    return Page[OperatorOrder](items=items, next=following)
 
 
 async def cancel(state: State, order_id: str, member_id: str) -> OrderDetail:

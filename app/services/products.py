@@ -5,6 +5,7 @@ from app.domain.errors import ProductNotFound
 from app.models import Product, Sku
 from app.schemas.fields import Page
 from app.schemas.products import ProductCreate, ProductPublic, ProductUpdate, SkuPublic
+from app.services.pages import read_page
 from app.services.transactions import transaction
 from app.state import State
 
@@ -45,13 +46,9 @@ async def get_product(state: State, product_id: str) -> ProductPublic:
 
 async def list_products(state: State, after: str | None, limit: int) -> Page[ProductPublic]:
     """All products, newest first."""
-    statement = select(Product).order_by(col(Product.id).desc()).limit(limit + 1)
-    if after is not None:
-        statement = statement.where(Product.id < after)
     async with state.database.snapshot() as session:
-        rows = (await session.exec(statement)).all()
-        items = await _public(session, list(rows[:limit]))
-    return Page[ProductPublic](items=items, next=items[-1].id if len(rows) > limit else None)
+        rows, following = await read_page(session, Product, select(Product), after, limit)
+        return Page[ProductPublic](items=await _public(session, rows), next=following)
 
 
 async def _public(session: AsyncSession, products: list[Product]) -> list[ProductPublic]:

@@ -25,6 +25,7 @@ from app.schemas.fields import Page
 from app.schemas.sales import OfferCreate, OfferPublic, OfferUpdate, SaleCreate, SalePublic, SaleUpdate
 from app.services import dealing
 from app.services.locks import lock_running_groups, lock_sale
+from app.services.pages import read_page
 from app.services.transactions import Work, transaction
 from app.state import State
 
@@ -169,19 +170,16 @@ async def list_sales(
     drafts: bool = False,
 ) -> Page[SalePublic]:
     """Sales, newest first; drafts only for operators."""
-    statement = select(Sale).order_by(col(Sale.id).desc()).limit(limit + 1)
+    statement = select(Sale)
     if not drafts:
         statement = statement.where(Sale.state != SaleState.DRAFT)
     if sale_state is not None:
         statement = statement.where(Sale.state == sale_state)
     if community_id is not None:
         statement = statement.where(Sale.community_id == community_id)
-    if after is not None:
-        statement = statement.where(Sale.id < after)
     async with state.database.snapshot() as session:
-        rows = (await session.exec(statement)).all()
-        items = await _public(state, session, list(rows[:limit]))
-    return Page[SalePublic](items=items, next=items[-1].id if len(rows) > limit else None)
+        rows, following = await read_page(session, Sale, statement, after, limit)
+        return Page[SalePublic](items=await _public(state, session, rows), next=following)
 
 
 def record_sale(work: Work, sale: Sale, before: SaleState | None) -> None:
