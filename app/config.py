@@ -3,6 +3,7 @@
 import hashlib
 import hmac
 from enum import StrEnum
+from functools import cache
 from pathlib import Path
 from typing import Self
 
@@ -75,6 +76,36 @@ class Settings(BaseSettings):
         le=86400,
         description="Longest life of one live stream; clients reconnect where they were",
     )
+    member_claims_per_second: float = Field(
+        default=5,
+        ge=0,
+        le=1000,
+        description="Claims a member may make in each process, four seconds' worth in a row; 0: no limit",
+    )
+    address_claims_per_second: float = Field(
+        default=200,
+        ge=0,
+        le=100_000,
+        description="The same for an address; many members may share one",
+    )
+    live_connections: int = Field(
+        default=10_000,
+        ge=1,
+        le=1_000_000,
+        description="Live streams, WebSockets and long polls at the same time in one process; each is an open file",
+    )
+    live_connections_per_address: int = Field(
+        default=200,
+        ge=0,
+        le=1_000_000,
+        description="How many of them from one address other than this machine's; 0: any number. Name proxies in"
+        " front in `FORWARDED_ALLOW_IPS`, or all clients have their address",
+    )
+    forwarded_allow_ips: str = Field(
+        default="127.0.0.1",
+        description="Proxies that are believed whom they forward (`X-Forwarded-For`): addresses or networks, with"
+        " commas",
+    )
     cors_origins: str = Field(
         default="",
         description="Origins whose web pages may call the API, e.g. `http://localhost:5173`; several with commas",
@@ -127,4 +158,9 @@ class Settings(BaseSettings):
 
     def key_for(self, purpose: str) -> bytes:
         """A 32-byte key of its own for each purpose, derived from `SECRET_KEY`."""
-        return hmac.digest(self.secret_key.encode(), purpose.encode(), hashlib.sha256)
+        return _derived_key(self.secret_key, purpose)
+
+
+@cache
+def _derived_key(secret: str, purpose: str) -> bytes:
+    return hmac.digest(secret.encode(), purpose.encode(), hashlib.sha256)

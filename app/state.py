@@ -1,28 +1,38 @@
 """Everything the service keeps open while it runs, opened once and passed to every use case."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
+from typing import Any, TypeVar
 
 import httpx
 from redis.asyncio import Redis
 
+from app.batching import Batches
 from app.config import Settings
-from app.gateways.database import Database, database_url, open_database
-from app.gateways.dealer import Dealer, open_client
+from app.gateways.database import Database, database_url, is_outage, open_database
+from app.gateways.dealer import Dealer, Pipe
 from app.gateways.live import Live
 from app.gateways.payments.provider import PaymentProvider
 from app.gateways.payments.sandbox import SandboxProvider
 from app.gateways.valkey import embedded_valkey
+from app.limiting import Limiter
+from app.remembering import Memory
 
 PROVIDER_TIMEOUT_SECONDS = 10
+BURST_SECONDS = 4
+"""How much of a rate limit may be used up at once."""
+Key = TypeVar("Key", bound=Hashable)
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
 @dataclass(slots=True)
 class State:
-    """The service's neighbours, its settings and its clock."""
+    """The service's neighbours, its settings and its clock, and what this process does together and remembers."""
 
     settings: Settings
     database: Database
@@ -31,6 +41,43 @@ class State:
     http: httpx.AsyncClient
     providers: dict[str, PaymentProvider]
     clock: Callable[[], datetime]
+    member_claims: Limiter
+    address_claims: Limiter
+    known_members: set[str] = field(default_factory=set)
+    """Members that were seen to exist; they are never deleted."""
+    _batches: dict[Any, Batches[Any, Any, Any]] = field(default_factory=dict)
+    _memories: dict[Any, Memory[Any, Any]] = field(default_factory=dict)
+
+    def batches(
+        self,
+        work: Callable[["State", Sequence[Item]], Awaitable[Sequence[Result | BaseException]]],
+        *,
+        size: int = 500,
+        limit: int = 5000,
+    ) -> Batches[Any, Item, Result]:
+        """The one queue of this process for `work(state, items)`: `size` at once, `limit` in waiting."""
+        found = self._batches.get(work)
+        if found is None:
+            found = self._batches[work] = Batches(partial(work, self), size=size, limit=limit)
+        return found
+
+    def memory(
+        self,
+        load: Callable[["State", Sequence[Key]], Awaitable[Sequence[Result | BaseException]]],
+        *,
+        seconds: float = 1.0,
+    ) -> Memory[Key, Result]:
+        """What this process remembers of `load(state, keys)`. While the database is away it may be older."""
+        found = self._memories.get(load)
+        if found is None:
+            found = Memory(partial(load, self), seconds=seconds, may_be_old=is_outage)
+            self._memories[load] = found
+        return found
+
+    async def drain(self) -> None:
+        """Wait until every batch is done."""
+        for batches in list(self._batches.values()):
+            await batches.drain()
 
 
 def utc_now() -> datetime:
@@ -61,7 +108,9 @@ async def open_state(
         redis_url = settings.redis_url or stack.enter_context(
             embedded_valkey(settings.data / "valkey", share=share)
         )
-        client = open_client(redis_url)
+        pipe = Pipe(redis_url)
+        stack.callback(pipe.close)
+        client = Redis.from_url(redis_url, socket_timeout=2, socket_connect_timeout=2)
         stack.push_async_callback(client.aclose)
         subscriber = Redis.from_url(redis_url, socket_timeout=None, socket_connect_timeout=2)
         stack.push_async_callback(subscriber.aclose)
@@ -74,15 +123,23 @@ async def open_state(
         if settings.has_sandbox:
             sandbox = SandboxProvider(settings, http, clock)
             providers[sandbox.name] = sandbox
-        yield State(
+        state = State(
             settings=settings,
             database=database,
-            dealer=Dealer(client),
+            dealer=Dealer(pipe),
             live=live,
             http=http,
             providers=providers,
             clock=clock,
+            member_claims=_limiter(settings.member_claims_per_second),
+            address_claims=_limiter(settings.address_claims_per_second),
         )
+        stack.push_async_callback(state.drain)
+        yield state
+
+
+def _limiter(rate: float) -> Limiter:
+    return Limiter(rate, burst=max(1, round(rate * BURST_SECONDS)))
 
 
 async def _cancel(task: asyncio.Task[None]) -> None:

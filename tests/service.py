@@ -16,7 +16,7 @@ import uvicorn
 from app.config import Settings
 from app.domain.operators import Scope
 from app.gateways.database import open_database
-from app.main import create_app
+from app.main import create_app, in_front
 from app.schemas.invariants import Violation
 from app.services.invariants import find_violations
 from app.services.operators import create_key
@@ -219,13 +219,15 @@ async def running_service(database_url: str, redis_url: str, data: Path) -> Asyn
         live_stream_seconds=30,
         drain_seconds=1,
         access_token_seconds=86_400,
+        member_claims_per_second=0,
+        address_claims_per_second=0,
     )
     async with open_database(database_url, 1) as database:
         await database.migrate()
     async with open_state(settings, clock) as state:
         server = uvicorn.Server(
             uvicorn.Config(
-                create_app(settings, state),
+                in_front(create_app(settings, state), settings),
                 port=port,
                 log_level="warning",
                 backlog=4096,

@@ -7,6 +7,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcon
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
@@ -14,11 +15,12 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Insert, event
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlmodel import SQLModel
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app.config import Settings
+from app.gateways.bulk import Bulk, Conflict, SqliteBulk, postgres_bulk
 
 log = logging.getLogger(__name__)
 PROJECT = Path(__file__).parents[2] / "pyproject.toml"
@@ -66,6 +68,7 @@ class Database:
             event.listen(self.engine.sync_engine, "begin", _begin_sqlite)
         # SQLite has one writer. Waiting here is fair and wakes at once; waiting in the file lock is neither.
         self._writer: AbstractAsyncContextManager[Any] = asyncio.Lock() if self.is_sqlite else nullcontext()
+        self._kept: AsyncConnection | None = None
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[AsyncSession]:
@@ -88,6 +91,33 @@ class Database:
                 )
             async with AsyncSession(connection, expire_on_commit=False) as session:
                 yield session
+
+    @asynccontextmanager
+    async def bulk(self, *, keep: bool = False) -> AsyncIterator[Bulk]:
+        """A transaction for many rows at a time, committed on exit and rolled back on an exception.
+
+        With `keep` its connection is kept for the next one: for one caller, who takes turns with himself.
+        """
+        if self.is_sqlite:
+            async with self.transaction() as session:
+                yield SqliteBulk(await session.connection())
+            return
+        if not keep:
+            async with self.engine.connect() as connection, _raw_bulk(connection) as bulk:
+                yield bulk
+            return
+        connection, self._kept = self._kept or await self.engine.connect(), None
+        try:
+            async with _raw_bulk(connection) as bulk:
+                yield bulk
+            self._kept = connection
+        except Conflict:
+            self._kept = connection
+            raise
+        finally:
+            if self._kept is not connection:
+                await connection.invalidate()
+                await connection.close()
 
     def insert_unless_there(self, model: type[SQLModel], key: list[str]) -> Insert:
         """An INSERT that does nothing when a row with this unique key is there; give it its `values`."""
@@ -123,6 +153,8 @@ class Database:
 
     async def close(self) -> None:
         """Close every connection."""
+        if self._kept is not None:
+            await self._kept.close()
         await self.engine.dispose()
 
 
@@ -145,7 +177,18 @@ def is_outage(error: BaseException) -> bool:
             or isinstance(error, OperationalError | InterfaceError)
             or code[:2] in OUTAGE_CLASSES
         )
-    return isinstance(error, OSError | TimeoutError)
+    if isinstance(error, asyncpg.PostgresError):
+        return str(error.sqlstate)[:2] in OUTAGE_CLASSES
+    if isinstance(error, RuntimeError):
+        return "closed" in str(error)  # uvloop's word for a connection that was closed under the driver
+    return isinstance(error, OSError | TimeoutError | asyncpg.InterfaceError)
+
+
+@asynccontextmanager
+async def _raw_bulk(connection: AsyncConnection) -> AsyncIterator[Bulk]:
+    raw = (await connection.get_raw_connection()).driver_connection
+    async with postgres_bulk(raw) as bulk:
+        yield bulk
 
 
 def _prepare_sqlite(connection: Any, _record: Any) -> None:

@@ -4,9 +4,9 @@ from collections.abc import Iterable
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import BigInteger, CheckConstraint, Enum, Integer
+from sqlalchemy import BigInteger, CheckConstraint, Enum, Integer, text
 from sqlmodel import Field, SQLModel
-from uuid_utils.compat import uuid7
+from uuid_utils import uuid7
 
 # Set before any table is declared, so that every constraint has a name that migrations can refer to.
 SQLModel.metadata.naming_convention = {
@@ -35,6 +35,13 @@ def link_field(target: str, **options: Any) -> Any:
     return Field(foreign_key=target, max_length=ID_LENGTH, **options)
 
 
+def loose_link_field(**options: Any) -> Any:
+    """The id of a row in another table, on a table that claims insert into: without a foreign key, because checking
+    it costs more than the insert. The invariants look after these (docs/decisions/0007).
+    """
+    return Field(max_length=ID_LENGTH, **options)
+
+
 def big_field(**options: Any) -> Any:
     """A 64-bit integer: money, event ids."""
     return Field(sa_type=BigInteger().with_variant(Integer, "sqlite"), **options)
@@ -58,6 +65,11 @@ def state_field(states: type[StrEnum], **options: Any) -> Any:
 def check(name: str, condition: str) -> CheckConstraint:
     """A rule of the domain restated where nothing can go around it."""
     return CheckConstraint(condition, name=name)
+
+
+def where(condition: str) -> dict[str, Any]:
+    """The condition of a partial index."""
+    return {"sqlite_where": text(condition), "postgresql_where": text(condition)}
 
 
 def quoted(states: Iterable[StrEnum]) -> str:

@@ -16,7 +16,7 @@ class Event(SQLModel, table=True):
     """
 
     __tablename__ = "events"
-    __table_args__ = (Index(None, "group_id", "id"), Index(None, "subject", "id"))
+    __table_args__ = (Index(None, "group_id", "id"),)
 
     id: int | None = big_field(default=None, primary_key=True)
     type: str = Field(max_length=40)

@@ -11,7 +11,7 @@ from sqlmodel import Field, SQLModel
 
 from app.domain.groups import FailReason, GroupState
 from app.domain.sales import MAX_GROUP_SIZE
-from app.models.columns import check, id_field, link_field, state_field
+from app.models.columns import check, id_field, loose_link_field, state_field, where
 
 
 class Group(SQLModel, table=True):
@@ -22,15 +22,15 @@ class Group(SQLModel, table=True):
         check("succeeded_in_time", "state <> 'succeeded' OR ended_at <= deadline_at"),
         check("failed_with_reason", "(fail_reason IS NOT NULL) = (state = 'failed')"),
         Index(None, "sale_id", "state", "deadline_at"),
-        Index(None, "state", "deadline_at"),
+        Index("ix_groups_running", "deadline_at", **where("state IN ('open', 'filled')")),
     )
 
     id: str = id_field("grp")
-    sale_id: str = link_field("sales.id")
-    product_id: str = link_field("products.id")
+    sale_id: str = loose_link_field()
+    product_id: str = loose_link_field()
     state: GroupState = state_field(GroupState)
     size: int
-    leader_id: str = link_field("members.id")
+    leader_id: str = loose_link_field()
     opened_at: datetime
     deadline_at: datetime
     ended_at: datetime | None = None
@@ -46,11 +46,11 @@ class Seat(SQLModel, table=True):
         check("number", "number BETWEEN 1 AND size"),
     )
 
-    group_id: str = link_field("groups.id", primary_key=True)
+    group_id: str = loose_link_field(primary_key=True)
     number: int = Field(primary_key=True)
     size: int
-    member_id: str = link_field("members.id")
-    order_id: str = link_field("orders.id", unique=True)
+    member_id: str = loose_link_field()
+    order_id: str = loose_link_field()
 
 
 class Unit(SQLModel, table=True):
@@ -59,10 +59,10 @@ class Unit(SQLModel, table=True):
     __tablename__ = "units"
     __table_args__ = (check("number", "number BETWEEN 1 AND stock"),)
 
-    offer_id: str = link_field("offers.id", primary_key=True)
+    offer_id: str = loose_link_field(primary_key=True)
     number: int = Field(primary_key=True)
     stock: int
-    order_id: str = link_field("orders.id", index=True)
+    order_id: str = loose_link_field(index=True)
 
 
 class Purchase(SQLModel, table=True):
@@ -71,8 +71,8 @@ class Purchase(SQLModel, table=True):
     __tablename__ = "purchases"
     __table_args__ = (check("number", "number BETWEEN 1 AND member_limit"),)
 
-    sale_id: str = link_field("sales.id", primary_key=True)
-    member_id: str = link_field("members.id", primary_key=True)
+    sale_id: str = loose_link_field(primary_key=True)
+    member_id: str = loose_link_field(primary_key=True)
     number: int = Field(primary_key=True)
     member_limit: int
-    order_id: str = link_field("orders.id", unique=True)
+    order_id: str = loose_link_field()

@@ -4,7 +4,7 @@ from sqlalchemy import Index, Text, UniqueConstraint
 from sqlmodel import Field, SQLModel
 
 from app.domain.orders import OrderState
-from app.models.columns import big_field, check, id_field, link_field, state_field
+from app.models.columns import big_field, check, id_field, loose_link_field, state_field, where
 
 
 class Order(SQLModel, table=True):
@@ -24,22 +24,23 @@ class Order(SQLModel, table=True):
         ),
         Index(None, "member_id", "id"),
         Index(None, "group_id"),
-        Index(None, "state", "hold_expires_at"),
-        Index(None, "sale_id", "changed_at"),
+        # Of holds only the unpaid are ever due, and of changes only those after the claim are told to the dealer.
+        Index("ix_orders_held", "hold_expires_at", **where("state = 'held'")),
+        Index("ix_orders_changed", "sale_id", "changed_at", **where("state <> 'held'")),
     )
 
     id: str = id_field("ord")
-    sale_id: str = link_field("sales.id")
-    group_id: str = link_field("groups.id")
-    offer_id: str = link_field("offers.id")
-    member_id: str = link_field("members.id")
+    sale_id: str = loose_link_field()
+    group_id: str = loose_link_field()
+    offer_id: str = loose_link_field()
+    member_id: str = loose_link_field()
     seat_number: int
     quantity: int
     unit_price: int = big_field()
     amount: int = big_field()
     currency: str = Field(max_length=3)
     state: OrderState = state_field(OrderState)
-    invite_code: str | None = Field(default=None, foreign_key="invites.code", max_length=20)
+    invite_code: str | None = Field(default=None, max_length=20)
     hold_expires_at: datetime
     paid_at: datetime | None = None
     confirmed_at: datetime | None = None

@@ -2,12 +2,12 @@
 
 from datetime import datetime
 
-from sqlalchemy import Index, UniqueConstraint, text
+from sqlalchemy import Index, UniqueConstraint
 from sqlmodel import Field, SQLModel
 
 from app.domain.payments import PaymentOutcome, PaymentState, RefundReason
 from app.domain.refunds import RefundState
-from app.models.columns import big_field, check, id_field, link_field, state_field
+from app.models.columns import big_field, check, id_field, link_field, state_field, where
 
 
 class Payment(SQLModel, table=True):
@@ -33,14 +33,12 @@ class Payment(SQLModel, table=True):
             "uq_payments_kept",
             "order_id",
             unique=True,
-            sqlite_where=text("outcome = 'kept'"),
-            postgresql_where=text("outcome = 'kept'"),
+            **where("outcome = 'kept'"),
         ),
         Index(
             "ix_payments_undecided",
             "captured_at",
-            sqlite_where=text("state = 'captured' AND outcome IS NULL"),
-            postgresql_where=text("state = 'captured' AND outcome IS NULL"),
+            **where("state = 'captured' AND outcome IS NULL"),
         ),
         Index(None, "state", "check_at"),
     )

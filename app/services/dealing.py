@@ -1,6 +1,8 @@
 """Keeping the dealer in step with the rows: load, deal, reap, compare."""
 
 import logging
+from collections.abc import Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 
 from sqlalchemy import func
@@ -8,12 +10,13 @@ from sqlalchemy.orm import defer
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from app.domain.errors import Busy, SaleNotFound
+from app.domain.errors import Busy, DealerUnavailable, GroupClosed, SaleNotFound
 from app.domain.groups import FINAL_GROUP_STATES
 from app.domain.orders import ACTIVE_ORDER_STATES, PAID_SEAT_STATES, OrderState
 from app.domain.sales import SaleState
-from app.gateways.dealer import Claim, ClaimRequest, SaleImage, Unloaded
+from app.gateways.dealer import Claim, ClaimRequest, Refused, SaleImage, Unloaded
 from app.models import Group, Offer, Order, Purchase, Sale, Unit
+from app.services.terms import is_over
 from app.state import State
 
 log = logging.getLogger(__name__)
@@ -23,16 +26,44 @@ SYNC_WINDOW = timedelta(seconds=20)
 SELLING = {SaleState.PAUSED: "paused", SaleState.ENDED: "ended", SaleState.DRAFT: "ended"}
 
 
-async def deal(state: State, request: ClaimRequest, now: datetime) -> Claim:
-    """Deal the places of a claim, loading the sale first when Redis does not have it. Raises what
-    `Dealer.deal` raises, and `Busy` when the sale cannot be kept loaded.
+async def deal(state: State, request: ClaimRequest, now: datetime) -> tuple[Claim, bool] | None:
+    """Deal the places of a claim, loading the sale first when Redis does not have it.
+
+    Returns the claim, and whether the same request had it before; None while Redis is away. Raises `Refused`, and
+    `Busy` when the sale cannot be kept loaded.
     """
-    for _ in range(LOAD_ATTEMPTS):
-        try:
-            return await state.dealer.deal(request, now)
-        except Unloaded:
-            await load(state, request.sale_id, now)
+    try:
+        for _ in range(LOAD_ATTEMPTS):
+            if request.sale_id in state.dealer.behind:
+                await _load_once(state, request.sale_id)
+                state.dealer.behind.discard(request.sale_id)
+            try:
+                return await state.dealer.deal(request, now)
+            except Unloaded:
+                # Groups that are over are not loaded any more.
+                if request.new_deadline_at is None and await is_over(state, request.group_id):
+                    raise Refused(GroupClosed(), known=True) from None
+                await _load_once(state, request.sale_id)
+    except DealerUnavailable:
+        return None
     raise Busy
+
+
+async def reload(state: State, sale_id: str) -> None:
+    """The dealer was wrong about a sale: load it from the rows, if Redis is there."""
+    with suppress(DealerUnavailable):
+        await _load_once(state, sale_id)
+
+
+async def _load_once(state: State, sale_id: str) -> None:
+    """Load a sale; whoever asks for the same while it is being done waits for it."""
+    await state.batches(_load_all).ask(sale_id, sale_id)
+
+
+async def _load_all(state: State, sale_ids: Sequence[str]) -> list[None]:
+    for sale_id in sale_ids:
+        await load(state, sale_id, state.clock())
+    return [None] * len(sale_ids)
 
 
 async def load(state: State, sale_id: str, now: datetime) -> None:
@@ -69,6 +100,11 @@ async def read_image(session: AsyncSession, sale_id: str) -> SaleImage:
         .where(Order.sale_id == sale_id, col(Order.state).in_(ACTIVE_ORDER_STATES))
         .options(defer(col(Order.answer))),  # type: ignore[arg-type]
     )
+    former = await session.exec(
+        select(Order.member_id)
+        .where(Order.sale_id == sale_id, col(Order.state).not_in(ACTIVE_ORDER_STATES))
+        .distinct(),
+    )
     return SaleImage(
         sale_id=sale_id,
         selling=SELLING.get(sale.state, "yes"),
@@ -78,6 +114,7 @@ async def read_image(session: AsyncSession, sale_id: str) -> SaleImage:
         group_size=sale.group_size,
         stocks={offer.id: offer.stock for offer in offers},
         groups={group.id: (group.size, group.deadline_at) for group in running},
+        former=list(former.all()),
         claims=[
             Claim(
                 order_id=order.id,

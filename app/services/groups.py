@@ -1,14 +1,15 @@
 """Groups: who sits in them, what state follows, and how they end."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+import sqlalchemy
 from sqlalchemy import Integer, case, func
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from app.domain.errors import GroupNotFound, SaleNotFound
+from app.domain.errors import SaleNotFound
 from app.domain.groups import (
     FINAL_GROUP_STATES,
     GROUP_TRANSITIONS,
@@ -21,7 +22,7 @@ from app.domain.orders import ORDER_TRANSITIONS, PAID_SEAT_STATES, OrderState
 from app.domain.payments import RefundReason
 from app.domain.sales import SaleState
 from app.models import Group, Member, Order, Sale, Seat
-from app.schemas.groups import GroupCounts, GroupList, GroupPublic, SeatPublic
+from app.schemas.groups import GroupList, GroupPublic, GroupSummary, SeatPublic
 from app.services import refunds
 from app.services.locks import lock_orders
 from app.services.places import give_back, record_order
@@ -37,12 +38,6 @@ class Seated:
     member_id: str
     name: str
     paid: bool
-
-
-async def get_group(state: State, group_id: str, viewer_id: str | None) -> GroupPublic:
-    """A group as the viewer may see it. Raises `GroupNotFound`."""
-    async with state.database.snapshot() as session:
-        return await view(session, group_id, viewer_id)
 
 
 async def list_groups(state: State, sale_id: str, group_state: GroupState, limit: int, now: datetime) -> GroupList:
@@ -71,33 +66,42 @@ async def list_groups(state: State, sale_id: str, group_state: GroupState, limit
         rows = (await session.exec(statement)).all()
     return GroupList(
         items=[
-            GroupCounts(**_counts(group, mask_name(name), seats - paid, paid)) for group, name, seats, paid in rows
+            GroupSummary(**_counts(group, mask_name(name), seats - paid, paid)) for group, name, seats, paid in rows
         ],
     )
 
 
 async def read_seats(session: AsyncSession, group_id: str) -> list[Seated]:
     """The taken seats of a group, by number."""
+    return (await read_all_seats(session, [group_id]))[group_id]
+
+
+async def read_all_seats(session: AsyncSession, group_ids: Collection[str]) -> dict[str, list[Seated]]:
+    """The taken seats of groups, by group and number."""
     rows = await session.exec(
-        select(Seat.number, Seat.member_id, Member.name, Order.state)
+        sqlalchemy.select(  # type: ignore[call-overload]
+            *(col(Seat.group_id), col(Seat.number), col(Seat.member_id), col(Member.name), col(Order.state)),
+        )
         .join(Member, col(Member.id) == Seat.member_id)
         .join(Order, col(Order.id) == Seat.order_id)
-        .where(Seat.group_id == group_id)
-        .order_by(col(Seat.number)),
+        .where(col(Seat.group_id).in_(group_ids))
+        .order_by(col(Seat.group_id), col(Seat.number)),
     )
-    return [
-        Seated(number=number, member_id=member_id, name=name, paid=order_state in PAID_SEAT_STATES)
-        for number, member_id, name, order_state in rows.all()
-    ]
+    found: dict[str, list[Seated]] = {group_id: [] for group_id in group_ids}
+    for group_id, number, member_id, name, order_state in rows.all():
+        found[group_id].append(Seated(number, member_id, name, paid=order_state in PAID_SEAT_STATES))
+    return found
 
 
-async def view(session: AsyncSession, group_id: str, viewer_id: str | None) -> GroupPublic:
-    """A group as the viewer may see it. Raises `GroupNotFound`."""
-    group = await session.get(Group, group_id)
-    if group is None:
-        raise GroupNotFound
-    leader = await session.get_one(Member, group.leader_id)
-    return present(group, await read_seats(session, group_id), leader.name, viewer_id)
+async def views(session: AsyncSession, group_ids: Collection[str]) -> dict[str, GroupPublic]:
+    """Groups as a stranger may see them, by their ids; those there are."""
+    found = await session.exec(
+        select(Group, Member.name)
+        .join(Member, col(Member.id) == Group.leader_id)
+        .where(col(Group.id).in_(group_ids)),
+    )
+    seats = await read_all_seats(session, group_ids)
+    return {group.id: present(group, seats[group.id], leader_name, None) for group, leader_name in found.all()}
 
 
 def present(group: Group, seats: Sequence[Seated], leader_name: str, viewer_id: str | None) -> GroupPublic:

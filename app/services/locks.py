@@ -8,15 +8,31 @@ than reads of the newest state.
 from collections.abc import Sequence
 from typing import TypeVar
 
+import sqlalchemy
 from sqlmodel import SQLModel, col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 from sqlmodel.sql.expression import SelectOfScalar
 
 from app.domain.groups import FINAL_GROUP_STATES
 from app.domain.orders import OrderState
+from app.gateways.bulk import among
 from app.models import Group, Order, Payment, Sale
 
 Row = TypeVar("Row", bound=SQLModel)
+
+
+GROUPS_BY_ID = (
+    sqlalchemy.select(
+        *(col(Group.id), col(Group.sale_id), col(Group.product_id), col(Group.leader_id)),
+        *(col(Group.state), col(Group.size), col(Group.opened_at), col(Group.deadline_at)),
+    )
+    .where(among(Group.id, "group_ids"))
+    .order_by(col(Group.id))
+)
+LOCK_GROUPS_WAITING = GROUPS_BY_ID.with_for_update(key_share=True)
+"""Lock many groups, by id, and see them as they then are."""
+LOCK_GROUPS = GROUPS_BY_ID.with_for_update(key_share=True, skip_locked=True)
+"""The same, without those that somebody else has locked."""
 
 
 async def lock_sale(session: AsyncSession, sale_id: str) -> Sale | None:

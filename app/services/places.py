@@ -1,44 +1,11 @@
-"""Taking and giving back numbered places. The keys of these tables are the law against overselling."""
+"""Giving back numbered places. They are taken in `commits.py`; the keys of their tables are the law."""
 
-from sqlalchemy import delete, insert
+from sqlalchemy import delete
 from sqlmodel import col
 
 from app.domain.orders import ORDER_TRANSITIONS, OrderState
-from app.gateways.dealer import Claim
-from app.models import Group, Offer, Order, Purchase, Sale, Seat, Unit
+from app.models import Order, Purchase, Seat, Unit
 from app.services.transactions import Work
-
-
-async def take(work: Work, claim: Claim, sale: Sale, offer: Offer, group: Group) -> None:
-    """Insert the rows of every place of a claim.
-
-    Raises `IntegrityError` when somebody has one of them, or when there is no such place.
-    """
-    await work.session.exec(
-        insert(Unit),
-        params=[
-            {"offer_id": offer.id, "number": number, "stock": offer.stock, "order_id": claim.order_id}
-            for number in claim.units
-        ],
-    )
-    await work.session.exec(
-        insert(Seat).values(
-            group_id=group.id,
-            number=claim.seat,
-            size=group.size,
-            member_id=claim.member_id,
-            order_id=claim.order_id,
-        ),
-    )
-    await work.session.exec(
-        insert(Purchase).values(
-            sale_id=sale.id,
-            member_id=claim.member_id,
-            number=claim.purchase,
-            member_limit=sale.member_limit,
-            order_id=claim.order_id,
-        ),
-    )
 
 
 async def give_back(work: Work, order: Order, target: OrderState) -> Order | None:
@@ -50,8 +17,16 @@ async def give_back(work: Work, order: Order, target: OrderState) -> Order | Non
     moved = await work.advance(ORDER_TRANSITIONS, order, target, changed_at=work.now)
     if moved is None:
         return None
-    for model in (Seat, Unit, Purchase):
-        await work.session.exec(delete(model).where(col(model.order_id) == order.id))
+    for places in (
+        delete(Seat).where(col(Seat.group_id) == order.group_id, col(Seat.order_id) == order.id),
+        delete(Unit).where(col(Unit.order_id) == order.id),
+        delete(Purchase).where(
+            col(Purchase.sale_id) == order.sale_id,
+            col(Purchase.member_id) == order.member_id,
+            col(Purchase.order_id) == order.id,
+        ),
+    ):
+        await work.session.exec(places)
     work.freed.append(moved)
     record_order(work, moved, before)
     return moved

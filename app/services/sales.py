@@ -1,5 +1,6 @@
 """Sales: drawn up, published, paused, ended; and looked at with their live counts."""
 
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -261,7 +262,8 @@ async def _change_offer(work: Work, sale: Sale, body: OfferUpdate, *, published:
     work.session.add(offer)
 
 
-async def _public(state: State, session: AsyncSession, sales: list[Sale]) -> list[SalePublic]:
+async def describe(session: AsyncSession, sales: Sequence[Sale]) -> list[SalePublic]:
+    """Sales with their offers, as if nothing of them were taken."""
     rows = await session.exec(
         select(Offer, Product.title, Sku.name)
         .join(Product, col(Product.id) == Offer.product_id)
@@ -269,37 +271,46 @@ async def _public(state: State, session: AsyncSession, sales: list[Sale]) -> lis
         .where(col(Offer.sale_id).in_([sale.id for sale in sales]))
         .order_by(col(Offer.id)),
     )
-    offers: dict[str, list[tuple[Offer, str, str]]] = {}
+    offers: dict[str, list[OfferPublic]] = {}
     for offer, title, name in rows.all():
-        offers.setdefault(offer.sale_id, []).append((offer, title, name))
-    answer = []
-    for sale in sales:
-        described = offers.get(sale.id, [])
-        taken = await _taken(state, session, sale.id, [offer.id for offer, _, _ in described])
-        answer.append(
-            SalePublic(
-                **sale.model_dump(exclude={"created_at", "changed_at"}),
-                offers=[
-                    OfferPublic(
-                        **offer.model_dump(exclude={"sale_id"}),
-                        product_title=title,
-                        sku_name=name,
-                        taken=taken[offer.id],
-                        left=offer.stock - taken[offer.id],
-                    )
-                    for offer, title, name in described
-                ],
-            )
+        shown = OfferPublic(
+            **offer.model_dump(exclude={"sale_id"}), product_title=title, sku_name=name, taken=0, left=offer.stock
         )
-    return answer
+        offers.setdefault(offer.sale_id, []).append(shown)
+    return [
+        SalePublic(**sale.model_dump(exclude={"created_at", "changed_at"}), offers=offers.get(sale.id, []))
+        for sale in sales
+    ]
 
 
-async def _taken(state: State, session: AsyncSession, sale_id: str, offer_ids: list[str]) -> dict[str, int]:
+def with_counts(sale: SalePublic, taken: Mapping[str, int]) -> SalePublic:
+    """A sale with so many units taken of each offer."""
+    return sale.model_copy(
+        update={
+            "offers": [
+                offer.model_copy(update={"taken": taken[offer.id], "left": offer.stock - taken[offer.id]})
+                for offer in sale.offers
+            ]
+        }
+    )
+
+
+async def count_taken(state: State, sale: SalePublic) -> dict[str, int]:
     """Units taken of each offer: live from the dealer, or from the rows where it knows nothing."""
+    offer_ids = tuple(offer.id for offer in sale.offers)
     try:
-        counts, _ = await state.dealer.counts(sale_id, offer_ids)
+        taken = await state.dealer.taken(sale.id, offer_ids)
     except DealerUnavailable:
-        counts = {}
-    if len(counts) == len(offer_ids):
-        return {offer_id: count.taken for offer_id, count in counts.items()}
-    return await dealing.count_units(session, offer_ids)
+        taken = {}
+    return taken if len(taken) == len(offer_ids) else await state.batches(_count_units).ask(offer_ids, offer_ids)
+
+
+async def _count_units(state: State, sales: Sequence[tuple[str, ...]]) -> list[dict[str, int]]:
+    async with state.database.snapshot() as session:
+        counted = await dealing.count_units(session, [offer_id for offer_ids in sales for offer_id in offer_ids])
+    return [{offer_id: counted[offer_id] for offer_id in offer_ids} for offer_ids in sales]
+
+
+async def _public(state: State, session: AsyncSession, sales: Sequence[Sale]) -> list[SalePublic]:
+    described = await describe(session, sales)
+    return [with_counts(sale, await count_taken(state, sale)) for sale in described]

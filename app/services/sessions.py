@@ -1,10 +1,14 @@
 """Logging in, and staying logged in."""
 
 import hashlib
+import hmac
+from base64 import urlsafe_b64decode, urlsafe_b64encode
 from datetime import timedelta
+from functools import cache
 from secrets import token_urlsafe
 
 import jwt
+import orjson
 from sqlalchemy import insert, update
 from sqlmodel import col, select
 
@@ -96,26 +100,34 @@ async def refresh_session(state: State, refresh_token: str) -> SessionPublic:
 
 
 def read_access_token(state: State, token: str) -> str:
-    """The member id an access token was issued for. Raises `TokenInvalid`, `TokenExpired`."""
+    """The member id an access token was issued for. Raises `TokenInvalid`, `TokenExpired`.
+
+    Read by hand, because every claim does it. What a token says of its algorithm does not matter: there is one, and
+    whatever it signs with our key is ours. The tests hold it against PyJWT.
+    """
+    content, _, signature = token.rpartition(".")
+    signing = _signing(state.settings.key_for("access token")).copy()
+    signing.update(content.encode())
+    if not hmac.compare_digest(urlsafe_b64encode(signing.digest()).rstrip(b"="), signature.encode()):
+        raise TokenInvalid
+    # What we signed is what we wrote, but an older version of us may have written something else.
     try:
-        claims = jwt.decode(
-            token,
-            state.settings.key_for("access token"),
-            algorithms=[ALGORITHM],
-            audience=AUDIENCE,
-            issuer=ISSUER,
-            options={
-                "require": ["exp", "iat", "sub", "aud", "iss"],
-                "verify_exp": False,
-                "verify_iat": False,
-            },
-        )
-        expires_at, member_id = int(claims["exp"]), str(claims["sub"])
-    except (jwt.InvalidTokenError, ValueError, TypeError, OverflowError) as error:
+        claims = orjson.loads(urlsafe_b64decode(content.rpartition(".")[2] + "=="))
+        member_id, expires_at, issued_at = claims["sub"], claims["exp"], claims["iat"]
+        meant_for_us = claims["aud"] == AUDIENCE and claims["iss"] == ISSUER
+    except (ValueError, TypeError, KeyError) as error:
         raise TokenInvalid from error
+    numbers = isinstance(expires_at, int) and isinstance(issued_at, int)
+    if not (meant_for_us and numbers and isinstance(member_id, str)):
+        raise TokenInvalid
     if expires_at <= state.clock().timestamp():
         raise TokenExpired
     return member_id
+
+
+@cache
+def _signing(key: bytes) -> hmac.HMAC:
+    return hmac.new(key, digestmod="sha256")
 
 
 def _public(state: State, member: Member, refresh_token: str) -> SessionPublic:

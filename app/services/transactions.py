@@ -44,20 +44,9 @@ class Work:
         member_id: str | None = None,
         **data: Any,
     ) -> None:
-        """Write an event in this transaction. `states` are before and after, for a change of state."""
-        self.events.append(
-            Event(
-                type=type_,
-                subject=subject,
-                from_state=states[0],
-                to_state=states[1],
-                sale_id=sale_id,
-                group_id=group_id,
-                member_id=member_id,
-                data=data,
-                created_at=self.now,
-            )
-        )
+        """Write an event in this transaction; the arguments of `event_values`."""
+        links = {"sale_id": sale_id, "group_id": group_id, "member_id": member_id}
+        self.events.append(Event(**event_values(type_, subject, self.now, states=states, **links, **data)))
 
     async def advance(self, table: Table[Any], row: Row, target: StrEnum, **values: Any) -> Row | None:
         """Compare and set: move a row to `target` if the table allows it from the state it is in now.
@@ -74,6 +63,31 @@ class Work:
         )
         moved: Row | None = found.scalar_one_or_none()
         return moved
+
+
+def event_values(
+    type_: str,
+    subject: str,
+    now: datetime,
+    *,
+    states: tuple[StrEnum | None, StrEnum | None] = (None, None),
+    sale_id: str | None = None,
+    group_id: str | None = None,
+    member_id: str | None = None,
+    **data: Any,
+) -> dict[str, Any]:
+    """The values of an event's row. `states` are before and after, for a change of state."""
+    return {
+        "type": type_,
+        "subject": subject,
+        "from_state": states[0],
+        "to_state": states[1],
+        "sale_id": sale_id,
+        "group_id": group_id,
+        "member_id": member_id,
+        "data": data,
+        "created_at": now,
+    }
 
 
 @asynccontextmanager
@@ -103,4 +117,5 @@ async def _tell(state: State, work: Work) -> None:
             await state.dealer.forget(sale_id)
     except DealerUnavailable:
         log.warning("the dealer is away; a worker will bring its counters up to date")
-    await state.live.announce(event.group_id for event in work.events if event.group_id)
+    changed = {event.group_id for event in work.events if event.group_id}
+    await state.live.announce(changed | work.forgotten)

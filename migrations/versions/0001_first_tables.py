@@ -36,10 +36,26 @@ def upgrade() -> None:
     sa.Column('created_at', sqlmodel.sql.sqltypes.UTCDateTime(), nullable=False),
     sa.PrimaryKeyConstraint('id', name=op.f('pk_events'))
     )
-    with op.batch_alter_table('events', schema=None) as batch_op:
-        batch_op.create_index(batch_op.f('ix_events_group_id_id'), ['group_id', 'id'], unique=False)
-        batch_op.create_index(batch_op.f('ix_events_subject_id'), ['subject', 'id'], unique=False)
-
+    op.create_index(op.f('ix_events_group_id_id'), 'events', ['group_id', 'id'], unique=False)
+    op.create_table('groups',
+    sa.Column('id', sqlmodel.sql.sqltypes.AutoString(length=40), nullable=False),
+    sa.Column('sale_id', sqlmodel.sql.sqltypes.AutoString(length=40), nullable=False),
+    sa.Column('product_id', sqlmodel.sql.sqltypes.AutoString(length=40), nullable=False),
+    sa.Column('state', sa.Enum('open', 'filled', 'succeeded', 'failed', name='group_state', native_enum=False, create_constraint=True, length=20), nullable=False),
+    sa.Column('size', sa.Integer(), nullable=False),
+    sa.Column('leader_id', sqlmodel.sql.sqltypes.AutoString(length=40), nullable=False),
+    sa.Column('opened_at', sqlmodel.sql.sqltypes.UTCDateTime(), nullable=False),
+    sa.Column('deadline_at', sqlmodel.sql.sqltypes.UTCDateTime(), nullable=False),
+    sa.Column('ended_at', sqlmodel.sql.sqltypes.UTCDateTime(), nullable=True),
+    sa.Column('fail_reason', sa.Enum('deadline', 'sale_ended', 'empty', name='fail_reason', native_enum=False, create_constraint=True, length=20), nullable=True),
+    sa.CheckConstraint("(ended_at IS NOT NULL) = (state IN ('failed', 'succeeded'))", name=op.f('ck_groups_ended')),
+    sa.CheckConstraint("(fail_reason IS NOT NULL) = (state = 'failed')", name=op.f('ck_groups_failed_with_reason')),
+    sa.CheckConstraint("state <> 'succeeded' OR ended_at <= deadline_at", name=op.f('ck_groups_succeeded_in_time')),
+    sa.CheckConstraint('size BETWEEN 2 AND 500', name=op.f('ck_groups_size')),
+    sa.PrimaryKeyConstraint('id', name=op.f('pk_groups'))
+    )
+    op.create_index('ix_groups_running', 'groups', ['deadline_at'], unique=False, sqlite_where=sa.text("state IN ('open', 'filled')"), postgresql_where=sa.text("state IN ('open', 'filled')"))
+    op.create_index(op.f('ix_groups_sale_id_state_deadline_at'), 'groups', ['sale_id', 'state', 'deadline_at'], unique=False)
     op.create_table('members',
     sa.Column('id', sqlmodel.sql.sqltypes.AutoString(length=40), nullable=False),
     sa.Column('provider', sqlmodel.sql.sqltypes.AutoString(length=20), nullable=False),
@@ -56,9 +72,7 @@ def upgrade() -> None:
     sa.Column('received_at', sqlmodel.sql.sqltypes.UTCDateTime(), nullable=False),
     sa.PrimaryKeyConstraint('provider', 'id', name=op.f('pk_notifications'))
     )
-    with op.batch_alter_table('notifications', schema=None) as batch_op:
-        batch_op.create_index(batch_op.f('ix_notifications_received_at'), ['received_at'], unique=False)
-
+    op.create_index(op.f('ix_notifications_received_at'), 'notifications', ['received_at'], unique=False)
     op.create_table('operator_keys',
     sa.Column('id', sqlmodel.sql.sqltypes.AutoString(length=40), nullable=False),
     sa.Column('name', sqlmodel.sql.sqltypes.AutoString(length=60), nullable=False),
@@ -69,162 +83,6 @@ def upgrade() -> None:
     sa.PrimaryKeyConstraint('id', name=op.f('pk_operator_keys')),
     sa.UniqueConstraint('key_hash', name=op.f('uq_operator_keys_key_hash'))
     )
-    op.create_table('products',
-    sa.Column('id', sqlmodel.sql.sqltypes.AutoString(length=40), nullable=False),
-    sa.Column('title', sqlmodel.sql.sqltypes.AutoString(length=120), nullable=False),
-    sa.Column('description', sqlmodel.sql.sqltypes.AutoString(length=2000), nullable=False),
-    sa.Column('created_at', sqlmodel.sql.sqltypes.UTCDateTime(), nullable=False),
-    sa.PrimaryKeyConstraint('id', name=op.f('pk_products'))
-    )
-    op.create_table('sandbox_callbacks',
-    sa.Column('id', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), nullable=False),
-    sa.Column('url', sqlmodel.sql.sqltypes.AutoString(length=500), nullable=False),
-    sa.Column('body', sa.Text(), nullable=False),
-    sa.Column('attempts', sa.Integer(), nullable=False),
-    sa.Column('due_at', sqlmodel.sql.sqltypes.UTCDateTime(), nullable=True),
-    sa.PrimaryKeyConstraint('id', name=op.f('pk_sandbox_callbacks'))
-    )
-    with op.batch_alter_table('sandbox_callbacks', schema=None) as batch_op:
-        batch_op.create_index(batch_op.f('ix_sandbox_callbacks_due_at'), ['due_at'], unique=False)
-
-    op.create_table('sandbox_charges',
-    sa.Column('id', sqlmodel.sql.sqltypes.AutoString(length=40), nullable=False),
-    sa.Column('token', sqlmodel.sql.sqltypes.AutoString(length=40), nullable=False),
-    sa.Column('description', sqlmodel.sql.sqltypes.AutoString(length=200), nullable=False),
-    sa.Column('amount', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), nullable=False),
-    sa.Column('currency', sqlmodel.sql.sqltypes.AutoString(length=3), nullable=False),
-    sa.Column('state', sqlmodel.sql.sqltypes.AutoString(length=20), nullable=False),
-    sa.Column('paid_amount', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), nullable=True),
-    sa.Column('settles_at', sqlmodel.sql.sqltypes.UTCDateTime(), nullable=True),
-    sa.Column('refund_failures', sa.Integer(), nullable=False),
-    sa.Column('notify_url', sqlmodel.sql.sqltypes.AutoString(length=500), nullable=False),
-    sa.Column('expires_at', sqlmodel.sql.sqltypes.UTCDateTime(), nullable=False),
-    sa.Column('created_at', sqlmodel.sql.sqltypes.UTCDateTime(), nullable=False),
-    sa.PrimaryKeyConstraint('id', name=op.f('pk_sandbox_charges')),
-    sa.UniqueConstraint('token', name=op.f('uq_sandbox_charges_token'))
-    )
-    op.create_table('sales',
-    sa.Column('id', sqlmodel.sql.sqltypes.AutoString(length=40), nullable=False),
-    sa.Column('community_id', sqlmodel.sql.sqltypes.AutoString(length=40), nullable=False),
-    sa.Column('kind', sa.Enum('group', name='sale_kind', native_enum=False, create_constraint=True, length=20), nullable=False),
-    sa.Column('title', sqlmodel.sql.sqltypes.AutoString(length=120), nullable=False),
-    sa.Column('description', sqlmodel.sql.sqltypes.AutoString(length=2000), nullable=False),
-    sa.Column('state', sa.Enum('draft', 'scheduled', 'live', 'paused', 'ended', name='sale_state', native_enum=False, create_constraint=True, length=20), nullable=False),
-    sa.Column('currency', sqlmodel.sql.sqltypes.AutoString(length=3), nullable=False),
-    sa.Column('opens_at', sqlmodel.sql.sqltypes.UTCDateTime(), nullable=False),
-    sa.Column('closes_at', sqlmodel.sql.sqltypes.UTCDateTime(), nullable=False),
-    sa.Column('group_size', sa.Integer(), nullable=False),
-    sa.Column('group_ttl_seconds', sa.Integer(), nullable=False),
-    sa.Column('hold_ttl_seconds', sa.Integer(), nullable=False),
-    sa.Column('order_limit', sa.Integer(), nullable=False),
-    sa.Column('member_limit', sa.Integer(), nullable=False),
-    sa.Column('created_at', sqlmodel.sql.sqltypes.UTCDateTime(), nullable=False),
-    sa.Column('changed_at', sqlmodel.sql.sqltypes.UTCDateTime(), nullable=False),
-    sa.CheckConstraint('group_size BETWEEN 2 AND 500', name=op.f('ck_sales_group_size')),
-    sa.CheckConstraint('hold_ttl_seconds BETWEEN 1 AND group_ttl_seconds', name=op.f('ck_sales_ttls')),
-    sa.CheckConstraint('member_limit BETWEEN 1 AND 100', name=op.f('ck_sales_member_limit')),
-    sa.CheckConstraint('opens_at < closes_at', name=op.f('ck_sales_window')),
-    sa.CheckConstraint('order_limit BETWEEN 1 AND 100', name=op.f('ck_sales_order_limit')),
-    sa.ForeignKeyConstraint(['community_id'], ['communities.id'], name=op.f('fk_sales_community_id')),
-    sa.PrimaryKeyConstraint('id', name=op.f('pk_sales'))
-    )
-    with op.batch_alter_table('sales', schema=None) as batch_op:
-        batch_op.create_index(batch_op.f('ix_sales_community_id'), ['community_id'], unique=False)
-        batch_op.create_index(batch_op.f('ix_sales_state_closes_at'), ['state', 'closes_at'], unique=False)
-
-    op.create_table('sandbox_refunds',
-    sa.Column('id', sqlmodel.sql.sqltypes.AutoString(length=40), nullable=False),
-    sa.Column('charge_id', sqlmodel.sql.sqltypes.AutoString(length=40), nullable=False),
-    sa.Column('amount', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), nullable=False),
-    sa.Column('created_at', sqlmodel.sql.sqltypes.UTCDateTime(), nullable=False),
-    sa.ForeignKeyConstraint(['charge_id'], ['sandbox_charges.id'], name=op.f('fk_sandbox_refunds_charge_id')),
-    sa.PrimaryKeyConstraint('id', name=op.f('pk_sandbox_refunds'))
-    )
-    with op.batch_alter_table('sandbox_refunds', schema=None) as batch_op:
-        batch_op.create_index(batch_op.f('ix_sandbox_refunds_charge_id'), ['charge_id'], unique=False)
-
-    op.create_table('sessions',
-    sa.Column('id', sqlmodel.sql.sqltypes.AutoString(length=40), nullable=False),
-    sa.Column('member_id', sqlmodel.sql.sqltypes.AutoString(length=40), nullable=False),
-    sa.Column('refresh_hash', sqlmodel.sql.sqltypes.AutoString(length=64), nullable=False),
-    sa.Column('expires_at', sqlmodel.sql.sqltypes.UTCDateTime(), nullable=False),
-    sa.Column('revoked_at', sqlmodel.sql.sqltypes.UTCDateTime(), nullable=True),
-    sa.Column('created_at', sqlmodel.sql.sqltypes.UTCDateTime(), nullable=False),
-    sa.ForeignKeyConstraint(['member_id'], ['members.id'], name=op.f('fk_sessions_member_id')),
-    sa.PrimaryKeyConstraint('id', name=op.f('pk_sessions'))
-    )
-    with op.batch_alter_table('sessions', schema=None) as batch_op:
-        batch_op.create_index(batch_op.f('ix_sessions_member_id'), ['member_id'], unique=False)
-
-    op.create_table('skus',
-    sa.Column('id', sqlmodel.sql.sqltypes.AutoString(length=40), nullable=False),
-    sa.Column('product_id', sqlmodel.sql.sqltypes.AutoString(length=40), nullable=False),
-    sa.Column('name', sqlmodel.sql.sqltypes.AutoString(length=60), nullable=False),
-    sa.ForeignKeyConstraint(['product_id'], ['products.id'], name=op.f('fk_skus_product_id')),
-    sa.PrimaryKeyConstraint('id', name=op.f('pk_skus'))
-    )
-    with op.batch_alter_table('skus', schema=None) as batch_op:
-        batch_op.create_index(batch_op.f('ix_skus_product_id'), ['product_id'], unique=False)
-
-    op.create_table('groups',
-    sa.Column('id', sqlmodel.sql.sqltypes.AutoString(length=40), nullable=False),
-    sa.Column('sale_id', sqlmodel.sql.sqltypes.AutoString(length=40), nullable=False),
-    sa.Column('product_id', sqlmodel.sql.sqltypes.AutoString(length=40), nullable=False),
-    sa.Column('state', sa.Enum('open', 'filled', 'succeeded', 'failed', name='group_state', native_enum=False, create_constraint=True, length=20), nullable=False),
-    sa.Column('size', sa.Integer(), nullable=False),
-    sa.Column('leader_id', sqlmodel.sql.sqltypes.AutoString(length=40), nullable=False),
-    sa.Column('opened_at', sqlmodel.sql.sqltypes.UTCDateTime(), nullable=False),
-    sa.Column('deadline_at', sqlmodel.sql.sqltypes.UTCDateTime(), nullable=False),
-    sa.Column('ended_at', sqlmodel.sql.sqltypes.UTCDateTime(), nullable=True),
-    sa.Column('fail_reason', sa.Enum('deadline', 'sale_ended', 'empty', name='fail_reason', native_enum=False, create_constraint=True, length=20), nullable=True),
-    sa.CheckConstraint("(ended_at IS NOT NULL) = (state IN ('failed', 'succeeded'))", name=op.f('ck_groups_ended')),
-    sa.CheckConstraint("(fail_reason IS NOT NULL) = (state = 'failed')", name=op.f('ck_groups_failed_with_reason')),
-    sa.CheckConstraint("state <> 'succeeded' OR ended_at <= deadline_at", name=op.f('ck_groups_succeeded_in_time')),
-    sa.CheckConstraint('size BETWEEN 2 AND 500', name=op.f('ck_groups_size')),
-    sa.ForeignKeyConstraint(['leader_id'], ['members.id'], name=op.f('fk_groups_leader_id')),
-    sa.ForeignKeyConstraint(['product_id'], ['products.id'], name=op.f('fk_groups_product_id')),
-    sa.ForeignKeyConstraint(['sale_id'], ['sales.id'], name=op.f('fk_groups_sale_id')),
-    sa.PrimaryKeyConstraint('id', name=op.f('pk_groups'))
-    )
-    with op.batch_alter_table('groups', schema=None) as batch_op:
-        batch_op.create_index(batch_op.f('ix_groups_sale_id_state_deadline_at'), ['sale_id', 'state', 'deadline_at'], unique=False)
-        batch_op.create_index(batch_op.f('ix_groups_state_deadline_at'), ['state', 'deadline_at'], unique=False)
-
-    op.create_table('offers',
-    sa.Column('id', sqlmodel.sql.sqltypes.AutoString(length=40), nullable=False),
-    sa.Column('sale_id', sqlmodel.sql.sqltypes.AutoString(length=40), nullable=False),
-    sa.Column('product_id', sqlmodel.sql.sqltypes.AutoString(length=40), nullable=False),
-    sa.Column('sku_id', sqlmodel.sql.sqltypes.AutoString(length=40), nullable=False),
-    sa.Column('price', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), nullable=False),
-    sa.Column('list_price', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), nullable=True),
-    sa.Column('stock', sa.Integer(), nullable=False),
-    sa.CheckConstraint('list_price IS NULL OR list_price >= price', name=op.f('ck_offers_list_price')),
-    sa.CheckConstraint('price BETWEEN 1 AND 1000000000000', name=op.f('ck_offers_price')),
-    sa.CheckConstraint('stock BETWEEN 1 AND 10000000', name=op.f('ck_offers_stock')),
-    sa.ForeignKeyConstraint(['product_id'], ['products.id'], name=op.f('fk_offers_product_id')),
-    sa.ForeignKeyConstraint(['sale_id'], ['sales.id'], name=op.f('fk_offers_sale_id')),
-    sa.ForeignKeyConstraint(['sku_id'], ['skus.id'], name=op.f('fk_offers_sku_id')),
-    sa.PrimaryKeyConstraint('id', name=op.f('pk_offers')),
-    sa.UniqueConstraint('sale_id', 'sku_id', name=op.f('uq_offers_sale_id_sku_id'))
-    )
-    op.create_table('invites',
-    sa.Column('code', sqlmodel.sql.sqltypes.AutoString(length=20), nullable=False),
-    sa.Column('member_id', sqlmodel.sql.sqltypes.AutoString(length=40), nullable=False),
-    sa.Column('group_id', sqlmodel.sql.sqltypes.AutoString(length=40), nullable=True),
-    sa.Column('sale_id', sqlmodel.sql.sqltypes.AutoString(length=40), nullable=True),
-    sa.Column('community_id', sqlmodel.sql.sqltypes.AutoString(length=40), nullable=True),
-    sa.Column('channel', sa.Enum('link', 'chat', 'poster', 'qr', name='invite_channel', native_enum=False, create_constraint=True, length=20), nullable=False),
-    sa.Column('created_at', sqlmodel.sql.sqltypes.UTCDateTime(), nullable=False),
-    sa.Column('expires_at', sqlmodel.sql.sqltypes.UTCDateTime(), nullable=False),
-    sa.ForeignKeyConstraint(['community_id'], ['communities.id'], name=op.f('fk_invites_community_id')),
-    sa.ForeignKeyConstraint(['group_id'], ['groups.id'], name=op.f('fk_invites_group_id')),
-    sa.ForeignKeyConstraint(['member_id'], ['members.id'], name=op.f('fk_invites_member_id')),
-    sa.ForeignKeyConstraint(['sale_id'], ['sales.id'], name=op.f('fk_invites_sale_id')),
-    sa.PrimaryKeyConstraint('code', name=op.f('pk_invites'))
-    )
-    with op.batch_alter_table('invites', schema=None) as batch_op:
-        batch_op.create_index(batch_op.f('ix_invites_member_id'), ['member_id'], unique=False)
-
     op.create_table('orders',
     sa.Column('id', sqlmodel.sql.sqltypes.AutoString(length=40), nullable=False),
     sa.Column('sale_id', sqlmodel.sql.sqltypes.AutoString(length=40), nullable=False),
@@ -250,20 +108,73 @@ def upgrade() -> None:
     sa.CheckConstraint("paid_at IS NOT NULL OR state IN ('held', 'expired', 'cancelled')", name=op.f('ck_orders_paid_at')),
     sa.CheckConstraint('amount = unit_price * quantity AND amount > 0', name=op.f('ck_orders_amount')),
     sa.CheckConstraint('quantity >= 1', name=op.f('ck_orders_quantity')),
-    sa.ForeignKeyConstraint(['group_id'], ['groups.id'], name=op.f('fk_orders_group_id')),
-    sa.ForeignKeyConstraint(['invite_code'], ['invites.code'], name=op.f('fk_orders_invite_code')),
-    sa.ForeignKeyConstraint(['member_id'], ['members.id'], name=op.f('fk_orders_member_id')),
-    sa.ForeignKeyConstraint(['offer_id'], ['offers.id'], name=op.f('fk_orders_offer_id')),
-    sa.ForeignKeyConstraint(['sale_id'], ['sales.id'], name=op.f('fk_orders_sale_id')),
     sa.PrimaryKeyConstraint('id', name=op.f('pk_orders')),
     sa.UniqueConstraint('sale_id', 'member_id', 'request_key', name=op.f('uq_orders_sale_id_member_id_request_key'))
     )
-    with op.batch_alter_table('orders', schema=None) as batch_op:
-        batch_op.create_index(batch_op.f('ix_orders_group_id'), ['group_id'], unique=False)
-        batch_op.create_index(batch_op.f('ix_orders_member_id_id'), ['member_id', 'id'], unique=False)
-        batch_op.create_index(batch_op.f('ix_orders_sale_id_changed_at'), ['sale_id', 'changed_at'], unique=False)
-        batch_op.create_index(batch_op.f('ix_orders_state_hold_expires_at'), ['state', 'hold_expires_at'], unique=False)
-
+    op.create_index('ix_orders_changed', 'orders', ['sale_id', 'changed_at'], unique=False, sqlite_where=sa.text("state <> 'held'"), postgresql_where=sa.text("state <> 'held'"))
+    op.create_index(op.f('ix_orders_group_id'), 'orders', ['group_id'], unique=False)
+    op.create_index('ix_orders_held', 'orders', ['hold_expires_at'], unique=False, sqlite_where=sa.text("state = 'held'"), postgresql_where=sa.text("state = 'held'"))
+    op.create_index(op.f('ix_orders_member_id_id'), 'orders', ['member_id', 'id'], unique=False)
+    op.create_table('products',
+    sa.Column('id', sqlmodel.sql.sqltypes.AutoString(length=40), nullable=False),
+    sa.Column('title', sqlmodel.sql.sqltypes.AutoString(length=120), nullable=False),
+    sa.Column('description', sqlmodel.sql.sqltypes.AutoString(length=2000), nullable=False),
+    sa.Column('created_at', sqlmodel.sql.sqltypes.UTCDateTime(), nullable=False),
+    sa.PrimaryKeyConstraint('id', name=op.f('pk_products'))
+    )
+    op.create_table('purchases',
+    sa.Column('sale_id', sqlmodel.sql.sqltypes.AutoString(length=40), nullable=False),
+    sa.Column('member_id', sqlmodel.sql.sqltypes.AutoString(length=40), nullable=False),
+    sa.Column('number', sa.Integer(), nullable=False),
+    sa.Column('member_limit', sa.Integer(), nullable=False),
+    sa.Column('order_id', sqlmodel.sql.sqltypes.AutoString(length=40), nullable=False),
+    sa.CheckConstraint('number BETWEEN 1 AND member_limit', name=op.f('ck_purchases_number')),
+    sa.PrimaryKeyConstraint('sale_id', 'member_id', 'number', name=op.f('pk_purchases'))
+    )
+    op.create_table('sandbox_callbacks',
+    sa.Column('id', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), nullable=False),
+    sa.Column('url', sqlmodel.sql.sqltypes.AutoString(length=500), nullable=False),
+    sa.Column('body', sa.Text(), nullable=False),
+    sa.Column('attempts', sa.Integer(), nullable=False),
+    sa.Column('due_at', sqlmodel.sql.sqltypes.UTCDateTime(), nullable=True),
+    sa.PrimaryKeyConstraint('id', name=op.f('pk_sandbox_callbacks'))
+    )
+    op.create_index(op.f('ix_sandbox_callbacks_due_at'), 'sandbox_callbacks', ['due_at'], unique=False)
+    op.create_table('sandbox_charges',
+    sa.Column('id', sqlmodel.sql.sqltypes.AutoString(length=40), nullable=False),
+    sa.Column('token', sqlmodel.sql.sqltypes.AutoString(length=40), nullable=False),
+    sa.Column('description', sqlmodel.sql.sqltypes.AutoString(length=200), nullable=False),
+    sa.Column('amount', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), nullable=False),
+    sa.Column('currency', sqlmodel.sql.sqltypes.AutoString(length=3), nullable=False),
+    sa.Column('state', sqlmodel.sql.sqltypes.AutoString(length=20), nullable=False),
+    sa.Column('paid_amount', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), nullable=True),
+    sa.Column('settles_at', sqlmodel.sql.sqltypes.UTCDateTime(), nullable=True),
+    sa.Column('refund_failures', sa.Integer(), nullable=False),
+    sa.Column('notify_url', sqlmodel.sql.sqltypes.AutoString(length=500), nullable=False),
+    sa.Column('expires_at', sqlmodel.sql.sqltypes.UTCDateTime(), nullable=False),
+    sa.Column('created_at', sqlmodel.sql.sqltypes.UTCDateTime(), nullable=False),
+    sa.PrimaryKeyConstraint('id', name=op.f('pk_sandbox_charges')),
+    sa.UniqueConstraint('token', name=op.f('uq_sandbox_charges_token'))
+    )
+    op.create_table('seats',
+    sa.Column('group_id', sqlmodel.sql.sqltypes.AutoString(length=40), nullable=False),
+    sa.Column('number', sa.Integer(), nullable=False),
+    sa.Column('size', sa.Integer(), nullable=False),
+    sa.Column('member_id', sqlmodel.sql.sqltypes.AutoString(length=40), nullable=False),
+    sa.Column('order_id', sqlmodel.sql.sqltypes.AutoString(length=40), nullable=False),
+    sa.CheckConstraint('number BETWEEN 1 AND size', name=op.f('ck_seats_number')),
+    sa.PrimaryKeyConstraint('group_id', 'number', name=op.f('pk_seats')),
+    sa.UniqueConstraint('group_id', 'member_id', name=op.f('uq_seats_group_id_member_id'))
+    )
+    op.create_table('units',
+    sa.Column('offer_id', sqlmodel.sql.sqltypes.AutoString(length=40), nullable=False),
+    sa.Column('number', sa.Integer(), nullable=False),
+    sa.Column('stock', sa.Integer(), nullable=False),
+    sa.Column('order_id', sqlmodel.sql.sqltypes.AutoString(length=40), nullable=False),
+    sa.CheckConstraint('number BETWEEN 1 AND stock', name=op.f('ck_units_number')),
+    sa.PrimaryKeyConstraint('offer_id', 'number', name=op.f('pk_units'))
+    )
+    op.create_index(op.f('ix_units_order_id'), 'units', ['order_id'], unique=False)
     op.create_table('payments',
     sa.Column('id', sqlmodel.sql.sqltypes.AutoString(length=40), nullable=False),
     sa.Column('order_id', sqlmodel.sql.sqltypes.AutoString(length=40), nullable=False),
@@ -292,51 +203,97 @@ def upgrade() -> None:
     sa.PrimaryKeyConstraint('id', name=op.f('pk_payments')),
     sa.UniqueConstraint('order_id', 'request_key', name=op.f('uq_payments_order_id_request_key'))
     )
-    with op.batch_alter_table('payments', schema=None) as batch_op:
-        batch_op.create_index(batch_op.f('ix_payments_state_check_at'), ['state', 'check_at'], unique=False)
-        batch_op.create_index('ix_payments_undecided', ['captured_at'], unique=False, sqlite_where=sa.text("state = 'captured' AND outcome IS NULL"), postgresql_where=sa.text("state = 'captured' AND outcome IS NULL"))
-        batch_op.create_index('uq_payments_kept', ['order_id'], unique=True, sqlite_where=sa.text("outcome = 'kept'"), postgresql_where=sa.text("outcome = 'kept'"))
-
-    op.create_table('purchases',
-    sa.Column('sale_id', sqlmodel.sql.sqltypes.AutoString(length=40), nullable=False),
-    sa.Column('member_id', sqlmodel.sql.sqltypes.AutoString(length=40), nullable=False),
-    sa.Column('number', sa.Integer(), nullable=False),
+    op.create_index(op.f('ix_payments_state_check_at'), 'payments', ['state', 'check_at'], unique=False)
+    op.create_index('ix_payments_undecided', 'payments', ['captured_at'], unique=False, sqlite_where=sa.text("state = 'captured' AND outcome IS NULL"), postgresql_where=sa.text("state = 'captured' AND outcome IS NULL"))
+    op.create_index('uq_payments_kept', 'payments', ['order_id'], unique=True, sqlite_where=sa.text("outcome = 'kept'"), postgresql_where=sa.text("outcome = 'kept'"))
+    op.create_table('sales',
+    sa.Column('id', sqlmodel.sql.sqltypes.AutoString(length=40), nullable=False),
+    sa.Column('community_id', sqlmodel.sql.sqltypes.AutoString(length=40), nullable=False),
+    sa.Column('kind', sa.Enum('group', name='sale_kind', native_enum=False, create_constraint=True, length=20), nullable=False),
+    sa.Column('title', sqlmodel.sql.sqltypes.AutoString(length=120), nullable=False),
+    sa.Column('description', sqlmodel.sql.sqltypes.AutoString(length=2000), nullable=False),
+    sa.Column('state', sa.Enum('draft', 'scheduled', 'live', 'paused', 'ended', name='sale_state', native_enum=False, create_constraint=True, length=20), nullable=False),
+    sa.Column('currency', sqlmodel.sql.sqltypes.AutoString(length=3), nullable=False),
+    sa.Column('opens_at', sqlmodel.sql.sqltypes.UTCDateTime(), nullable=False),
+    sa.Column('closes_at', sqlmodel.sql.sqltypes.UTCDateTime(), nullable=False),
+    sa.Column('group_size', sa.Integer(), nullable=False),
+    sa.Column('group_ttl_seconds', sa.Integer(), nullable=False),
+    sa.Column('hold_ttl_seconds', sa.Integer(), nullable=False),
+    sa.Column('order_limit', sa.Integer(), nullable=False),
     sa.Column('member_limit', sa.Integer(), nullable=False),
-    sa.Column('order_id', sqlmodel.sql.sqltypes.AutoString(length=40), nullable=False),
-    sa.CheckConstraint('number BETWEEN 1 AND member_limit', name=op.f('ck_purchases_number')),
-    sa.ForeignKeyConstraint(['member_id'], ['members.id'], name=op.f('fk_purchases_member_id')),
-    sa.ForeignKeyConstraint(['order_id'], ['orders.id'], name=op.f('fk_purchases_order_id')),
-    sa.ForeignKeyConstraint(['sale_id'], ['sales.id'], name=op.f('fk_purchases_sale_id')),
-    sa.PrimaryKeyConstraint('sale_id', 'member_id', 'number', name=op.f('pk_purchases')),
-    sa.UniqueConstraint('order_id', name=op.f('uq_purchases_order_id'))
+    sa.Column('created_at', sqlmodel.sql.sqltypes.UTCDateTime(), nullable=False),
+    sa.Column('changed_at', sqlmodel.sql.sqltypes.UTCDateTime(), nullable=False),
+    sa.CheckConstraint('group_size BETWEEN 2 AND 500', name=op.f('ck_sales_group_size')),
+    sa.CheckConstraint('hold_ttl_seconds BETWEEN 1 AND group_ttl_seconds', name=op.f('ck_sales_ttls')),
+    sa.CheckConstraint('member_limit BETWEEN 1 AND 100', name=op.f('ck_sales_member_limit')),
+    sa.CheckConstraint('opens_at < closes_at', name=op.f('ck_sales_window')),
+    sa.CheckConstraint('order_limit BETWEEN 1 AND 100', name=op.f('ck_sales_order_limit')),
+    sa.ForeignKeyConstraint(['community_id'], ['communities.id'], name=op.f('fk_sales_community_id')),
+    sa.PrimaryKeyConstraint('id', name=op.f('pk_sales'))
     )
-    op.create_table('seats',
-    sa.Column('group_id', sqlmodel.sql.sqltypes.AutoString(length=40), nullable=False),
-    sa.Column('number', sa.Integer(), nullable=False),
-    sa.Column('size', sa.Integer(), nullable=False),
+    op.create_index(op.f('ix_sales_community_id'), 'sales', ['community_id'], unique=False)
+    op.create_index(op.f('ix_sales_state_closes_at'), 'sales', ['state', 'closes_at'], unique=False)
+    op.create_table('sandbox_refunds',
+    sa.Column('id', sqlmodel.sql.sqltypes.AutoString(length=40), nullable=False),
+    sa.Column('charge_id', sqlmodel.sql.sqltypes.AutoString(length=40), nullable=False),
+    sa.Column('amount', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), nullable=False),
+    sa.Column('created_at', sqlmodel.sql.sqltypes.UTCDateTime(), nullable=False),
+    sa.ForeignKeyConstraint(['charge_id'], ['sandbox_charges.id'], name=op.f('fk_sandbox_refunds_charge_id')),
+    sa.PrimaryKeyConstraint('id', name=op.f('pk_sandbox_refunds'))
+    )
+    op.create_index(op.f('ix_sandbox_refunds_charge_id'), 'sandbox_refunds', ['charge_id'], unique=False)
+    op.create_table('sessions',
+    sa.Column('id', sqlmodel.sql.sqltypes.AutoString(length=40), nullable=False),
     sa.Column('member_id', sqlmodel.sql.sqltypes.AutoString(length=40), nullable=False),
-    sa.Column('order_id', sqlmodel.sql.sqltypes.AutoString(length=40), nullable=False),
-    sa.CheckConstraint('number BETWEEN 1 AND size', name=op.f('ck_seats_number')),
-    sa.ForeignKeyConstraint(['group_id'], ['groups.id'], name=op.f('fk_seats_group_id')),
-    sa.ForeignKeyConstraint(['member_id'], ['members.id'], name=op.f('fk_seats_member_id')),
-    sa.ForeignKeyConstraint(['order_id'], ['orders.id'], name=op.f('fk_seats_order_id')),
-    sa.PrimaryKeyConstraint('group_id', 'number', name=op.f('pk_seats')),
-    sa.UniqueConstraint('group_id', 'member_id', name=op.f('uq_seats_group_id_member_id')),
-    sa.UniqueConstraint('order_id', name=op.f('uq_seats_order_id'))
+    sa.Column('refresh_hash', sqlmodel.sql.sqltypes.AutoString(length=64), nullable=False),
+    sa.Column('expires_at', sqlmodel.sql.sqltypes.UTCDateTime(), nullable=False),
+    sa.Column('revoked_at', sqlmodel.sql.sqltypes.UTCDateTime(), nullable=True),
+    sa.Column('created_at', sqlmodel.sql.sqltypes.UTCDateTime(), nullable=False),
+    sa.ForeignKeyConstraint(['member_id'], ['members.id'], name=op.f('fk_sessions_member_id')),
+    sa.PrimaryKeyConstraint('id', name=op.f('pk_sessions'))
     )
-    op.create_table('units',
-    sa.Column('offer_id', sqlmodel.sql.sqltypes.AutoString(length=40), nullable=False),
-    sa.Column('number', sa.Integer(), nullable=False),
+    op.create_index(op.f('ix_sessions_member_id'), 'sessions', ['member_id'], unique=False)
+    op.create_table('skus',
+    sa.Column('id', sqlmodel.sql.sqltypes.AutoString(length=40), nullable=False),
+    sa.Column('product_id', sqlmodel.sql.sqltypes.AutoString(length=40), nullable=False),
+    sa.Column('name', sqlmodel.sql.sqltypes.AutoString(length=60), nullable=False),
+    sa.ForeignKeyConstraint(['product_id'], ['products.id'], name=op.f('fk_skus_product_id')),
+    sa.PrimaryKeyConstraint('id', name=op.f('pk_skus'))
+    )
+    op.create_index(op.f('ix_skus_product_id'), 'skus', ['product_id'], unique=False)
+    op.create_table('invites',
+    sa.Column('code', sqlmodel.sql.sqltypes.AutoString(length=20), nullable=False),
+    sa.Column('member_id', sqlmodel.sql.sqltypes.AutoString(length=40), nullable=False),
+    sa.Column('group_id', sqlmodel.sql.sqltypes.AutoString(length=40), nullable=True),
+    sa.Column('sale_id', sqlmodel.sql.sqltypes.AutoString(length=40), nullable=True),
+    sa.Column('community_id', sqlmodel.sql.sqltypes.AutoString(length=40), nullable=True),
+    sa.Column('channel', sa.Enum('link', 'chat', 'poster', 'qr', name='invite_channel', native_enum=False, create_constraint=True, length=20), nullable=False),
+    sa.Column('created_at', sqlmodel.sql.sqltypes.UTCDateTime(), nullable=False),
+    sa.Column('expires_at', sqlmodel.sql.sqltypes.UTCDateTime(), nullable=False),
+    sa.ForeignKeyConstraint(['community_id'], ['communities.id'], name=op.f('fk_invites_community_id')),
+    sa.ForeignKeyConstraint(['group_id'], ['groups.id'], name=op.f('fk_invites_group_id')),
+    sa.ForeignKeyConstraint(['member_id'], ['members.id'], name=op.f('fk_invites_member_id')),
+    sa.ForeignKeyConstraint(['sale_id'], ['sales.id'], name=op.f('fk_invites_sale_id')),
+    sa.PrimaryKeyConstraint('code', name=op.f('pk_invites'))
+    )
+    op.create_index(op.f('ix_invites_member_id'), 'invites', ['member_id'], unique=False)
+    op.create_table('offers',
+    sa.Column('id', sqlmodel.sql.sqltypes.AutoString(length=40), nullable=False),
+    sa.Column('sale_id', sqlmodel.sql.sqltypes.AutoString(length=40), nullable=False),
+    sa.Column('product_id', sqlmodel.sql.sqltypes.AutoString(length=40), nullable=False),
+    sa.Column('sku_id', sqlmodel.sql.sqltypes.AutoString(length=40), nullable=False),
+    sa.Column('price', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), nullable=False),
+    sa.Column('list_price', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), nullable=True),
     sa.Column('stock', sa.Integer(), nullable=False),
-    sa.Column('order_id', sqlmodel.sql.sqltypes.AutoString(length=40), nullable=False),
-    sa.CheckConstraint('number BETWEEN 1 AND stock', name=op.f('ck_units_number')),
-    sa.ForeignKeyConstraint(['offer_id'], ['offers.id'], name=op.f('fk_units_offer_id')),
-    sa.ForeignKeyConstraint(['order_id'], ['orders.id'], name=op.f('fk_units_order_id')),
-    sa.PrimaryKeyConstraint('offer_id', 'number', name=op.f('pk_units'))
+    sa.CheckConstraint('list_price IS NULL OR list_price >= price', name=op.f('ck_offers_list_price')),
+    sa.CheckConstraint('price BETWEEN 1 AND 1000000000000', name=op.f('ck_offers_price')),
+    sa.CheckConstraint('stock BETWEEN 1 AND 10000000', name=op.f('ck_offers_stock')),
+    sa.ForeignKeyConstraint(['product_id'], ['products.id'], name=op.f('fk_offers_product_id')),
+    sa.ForeignKeyConstraint(['sale_id'], ['sales.id'], name=op.f('fk_offers_sale_id')),
+    sa.ForeignKeyConstraint(['sku_id'], ['skus.id'], name=op.f('fk_offers_sku_id')),
+    sa.PrimaryKeyConstraint('id', name=op.f('pk_offers')),
+    sa.UniqueConstraint('sale_id', 'sku_id', name=op.f('uq_offers_sale_id_sku_id'))
     )
-    with op.batch_alter_table('units', schema=None) as batch_op:
-        batch_op.create_index(batch_op.f('ix_units_order_id'), ['order_id'], unique=False)
-
     op.create_table('refunds',
     sa.Column('id', sqlmodel.sql.sqltypes.AutoString(length=40), nullable=False),
     sa.Column('payment_id', sqlmodel.sql.sqltypes.AutoString(length=40), nullable=False),
@@ -358,82 +315,53 @@ def upgrade() -> None:
     sa.PrimaryKeyConstraint('id', name=op.f('pk_refunds')),
     sa.UniqueConstraint('payment_id', 'reason', name=op.f('uq_refunds_payment_id_reason'))
     )
-    with op.batch_alter_table('refunds', schema=None) as batch_op:
-        batch_op.create_index(batch_op.f('ix_refunds_order_id'), ['order_id'], unique=False)
-        batch_op.create_index(batch_op.f('ix_refunds_state_due_at'), ['state', 'due_at'], unique=False)
-
+    op.create_index(op.f('ix_refunds_order_id'), 'refunds', ['order_id'], unique=False)
+    op.create_index(op.f('ix_refunds_state_due_at'), 'refunds', ['state', 'due_at'], unique=False)
     # ### end Alembic commands ###
 
 
 def downgrade() -> None:
     # ### commands auto generated by Alembic - please adjust! ###
-    with op.batch_alter_table('refunds', schema=None) as batch_op:
-        batch_op.drop_index(batch_op.f('ix_refunds_state_due_at'))
-        batch_op.drop_index(batch_op.f('ix_refunds_order_id'))
-
+    op.drop_index(op.f('ix_refunds_state_due_at'), table_name='refunds')
+    op.drop_index(op.f('ix_refunds_order_id'), table_name='refunds')
     op.drop_table('refunds')
-    with op.batch_alter_table('units', schema=None) as batch_op:
-        batch_op.drop_index(batch_op.f('ix_units_order_id'))
-
+    op.drop_table('offers')
+    op.drop_index(op.f('ix_invites_member_id'), table_name='invites')
+    op.drop_table('invites')
+    op.drop_index(op.f('ix_skus_product_id'), table_name='skus')
+    op.drop_table('skus')
+    op.drop_index(op.f('ix_sessions_member_id'), table_name='sessions')
+    op.drop_table('sessions')
+    op.drop_index(op.f('ix_sandbox_refunds_charge_id'), table_name='sandbox_refunds')
+    op.drop_table('sandbox_refunds')
+    op.drop_index(op.f('ix_sales_state_closes_at'), table_name='sales')
+    op.drop_index(op.f('ix_sales_community_id'), table_name='sales')
+    op.drop_table('sales')
+    op.drop_index('uq_payments_kept', table_name='payments', sqlite_where=sa.text("outcome = 'kept'"), postgresql_where=sa.text("outcome = 'kept'"))
+    op.drop_index('ix_payments_undecided', table_name='payments', sqlite_where=sa.text("state = 'captured' AND outcome IS NULL"), postgresql_where=sa.text("state = 'captured' AND outcome IS NULL"))
+    op.drop_index(op.f('ix_payments_state_check_at'), table_name='payments')
+    op.drop_table('payments')
+    op.drop_index(op.f('ix_units_order_id'), table_name='units')
     op.drop_table('units')
     op.drop_table('seats')
-    op.drop_table('purchases')
-    with op.batch_alter_table('payments', schema=None) as batch_op:
-        batch_op.drop_index('uq_payments_kept', sqlite_where=sa.text("outcome = 'kept'"), postgresql_where=sa.text("outcome = 'kept'"))
-        batch_op.drop_index('ix_payments_undecided', sqlite_where=sa.text("state = 'captured' AND outcome IS NULL"), postgresql_where=sa.text("state = 'captured' AND outcome IS NULL"))
-        batch_op.drop_index(batch_op.f('ix_payments_state_check_at'))
-
-    op.drop_table('payments')
-    with op.batch_alter_table('orders', schema=None) as batch_op:
-        batch_op.drop_index(batch_op.f('ix_orders_state_hold_expires_at'))
-        batch_op.drop_index(batch_op.f('ix_orders_sale_id_changed_at'))
-        batch_op.drop_index(batch_op.f('ix_orders_member_id_id'))
-        batch_op.drop_index(batch_op.f('ix_orders_group_id'))
-
-    op.drop_table('orders')
-    with op.batch_alter_table('invites', schema=None) as batch_op:
-        batch_op.drop_index(batch_op.f('ix_invites_member_id'))
-
-    op.drop_table('invites')
-    op.drop_table('offers')
-    with op.batch_alter_table('groups', schema=None) as batch_op:
-        batch_op.drop_index(batch_op.f('ix_groups_state_deadline_at'))
-        batch_op.drop_index(batch_op.f('ix_groups_sale_id_state_deadline_at'))
-
-    op.drop_table('groups')
-    with op.batch_alter_table('skus', schema=None) as batch_op:
-        batch_op.drop_index(batch_op.f('ix_skus_product_id'))
-
-    op.drop_table('skus')
-    with op.batch_alter_table('sessions', schema=None) as batch_op:
-        batch_op.drop_index(batch_op.f('ix_sessions_member_id'))
-
-    op.drop_table('sessions')
-    with op.batch_alter_table('sandbox_refunds', schema=None) as batch_op:
-        batch_op.drop_index(batch_op.f('ix_sandbox_refunds_charge_id'))
-
-    op.drop_table('sandbox_refunds')
-    with op.batch_alter_table('sales', schema=None) as batch_op:
-        batch_op.drop_index(batch_op.f('ix_sales_state_closes_at'))
-        batch_op.drop_index(batch_op.f('ix_sales_community_id'))
-
-    op.drop_table('sales')
     op.drop_table('sandbox_charges')
-    with op.batch_alter_table('sandbox_callbacks', schema=None) as batch_op:
-        batch_op.drop_index(batch_op.f('ix_sandbox_callbacks_due_at'))
-
+    op.drop_index(op.f('ix_sandbox_callbacks_due_at'), table_name='sandbox_callbacks')
     op.drop_table('sandbox_callbacks')
+    op.drop_table('purchases')
     op.drop_table('products')
+    op.drop_index(op.f('ix_orders_member_id_id'), table_name='orders')
+    op.drop_index('ix_orders_held', table_name='orders', sqlite_where=sa.text("state = 'held'"), postgresql_where=sa.text("state = 'held'"))
+    op.drop_index(op.f('ix_orders_group_id'), table_name='orders')
+    op.drop_index('ix_orders_changed', table_name='orders', sqlite_where=sa.text("state <> 'held'"), postgresql_where=sa.text("state <> 'held'"))
+    op.drop_table('orders')
     op.drop_table('operator_keys')
-    with op.batch_alter_table('notifications', schema=None) as batch_op:
-        batch_op.drop_index(batch_op.f('ix_notifications_received_at'))
-
+    op.drop_index(op.f('ix_notifications_received_at'), table_name='notifications')
     op.drop_table('notifications')
     op.drop_table('members')
-    with op.batch_alter_table('events', schema=None) as batch_op:
-        batch_op.drop_index(batch_op.f('ix_events_subject_id'))
-        batch_op.drop_index(batch_op.f('ix_events_group_id_id'))
-
+    op.drop_index(op.f('ix_groups_sale_id_state_deadline_at'), table_name='groups')
+    op.drop_index('ix_groups_running', table_name='groups', sqlite_where=sa.text("state IN ('open', 'filled')"), postgresql_where=sa.text("state IN ('open', 'filled')"))
+    op.drop_table('groups')
+    op.drop_index(op.f('ix_events_group_id_id'), table_name='events')
     op.drop_table('events')
     op.drop_table('communities')
     # ### end Alembic commands ###

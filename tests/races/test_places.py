@@ -110,22 +110,22 @@ class LyingDealer(Dealer):
     """A Redis that loses what it knew of some places every few claims, as after a flush or a failover."""
 
     def __init__(self, dealer: Dealer, about: str, every: int) -> None:
-        super().__init__(dealer.client)
+        super().__init__(dealer.pipe)
         self.about = about
         self.every = every
         self.deals = 0
 
-    async def deal(self, request: ClaimRequest, now: Any) -> Claim:
-        claim = await super().deal(request, now)
+    async def deal(self, request: ClaimRequest, now: Any) -> tuple[Claim, bool]:
+        dealt = await super().deal(request, now)
         self.deals += 1
         name = Keys(request.sale_id)
         if self.deals % self.every == 0 and self.about == UNIT_KEY:
-            await self.client.unlink(name.units(request.offer_id))
-            await self.client.hset(name.offer(request.offer_id), mapping={"taken": 0, "low": 0})
+            await self.pipe.call("UNLINK", name.units(request.offer_id))
+            await self.pipe.call("HSET", name.offer(request.offer_id), "taken", 0, "low", 0)
         elif self.deals % self.every == 0:
-            await self.client.unlink(name.seats(request.group_id))
-            await self.client.hset(name.group(request.group_id), mapping={"held": 1, "paid": 0})
-        return claim
+            await self.pipe.call("UNLINK", name.seats(request.group_id))
+            await self.pipe.call("HSET", name.group(request.group_id), "held", 1, "paid", 0)
+        return dealt
 
 
 async def remove_key(service: Service, table: str) -> None:

@@ -4,9 +4,10 @@ It decides nothing. What it deals, the database may refuse; what it forgets is l
 of a sale carry one hash tag, `{sale:<id>}`, and expire a day after the sale.
 """
 
-from app.gateways.dealer.dealer import LUA, ClaimRequest, Dealer, GroupCounts, OfferCounts, Unloaded, open_client
+from app.gateways.dealer.dealer import LUA, ClaimRequest, Dealer, GroupCounts, Refused, Unloaded
 from app.gateways.dealer.images import Claim, SaleImage
 from app.gateways.dealer.keys import Keys
+from app.gateways.dealer.pipe import Pipe
 
 __all__ = [
     "LUA",
@@ -15,8 +16,8 @@ __all__ = [
     "Dealer",
     "GroupCounts",
     "Keys",
-    "OfferCounts",
+    "Pipe",
+    "Refused",
     "SaleImage",
     "Unloaded",
-    "open_client",
 ]

@@ -1,20 +1,17 @@
 """Typed faces of the scripts in `lua/`, and the loading of a sale."""
 
 import asyncio
-import json
-from collections.abc import Awaitable, Iterable, Sequence
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
+from itertools import chain
 from pathlib import Path
 from secrets import token_hex
-from typing import Any, cast
+from typing import Any, TypeVar
 
-from redis.asyncio import BlockingConnectionPool, Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import RedisError
-from redis.exceptions import TimeoutError as RedisTimeoutError
+import orjson
+from redis.exceptions import RedisError, ResponseError
 
 from app.domain.errors import (
     AlreadyInGroup,
@@ -31,6 +28,7 @@ from app.domain.errors import (
 )
 from app.gateways.dealer.images import Claim, SaleImage, bitmaps, hashes, merge, milliseconds
 from app.gateways.dealer.keys import Keys
+from app.gateways.dealer.pipe import Part, Pipe
 
 LUA = Path(__file__).parent / "lua"
 WATCH_KEY = "kaituan:watch"
@@ -44,8 +42,37 @@ LOADING_WAIT_SECONDS = 5.0
 IN_FLIGHT_SECONDS = 30
 """A claim that was dealt this long ago and has no order is dead: its process did not live to commit."""
 CHUNK = 1000
-SOCKET_TIMEOUT_SECONDS = 2
-CONNECTIONS = 32
+COMMANDS_AT_ONCE = 50
+"""Commands of a load that leave together: claims on other sales wait for these on the same connection."""
+
+
+SIMPLE_REFUSALS: dict[str, type[KaituanError]] = {
+    error.code: error for error in (SaleEnded, SalePaused, GroupClosed, GroupFull, AlreadyInGroup)
+}
+Item = TypeVar("Item")
+
+
+class Script:
+    """A file of `lua/`, called by its hash; a server that does not know it yet is sent the text."""
+
+    def __init__(self, name: str) -> None:
+        self.text = (LUA / f"{name}.lua").read_text()
+        self.sha = hashlib.sha1(self.text.encode(), usedforsecurity=False).hexdigest()
+
+
+DEAL, RELEASE, MARK_PAID = Script("deal"), Script("release"), Script("mark_paid")
+CLOSE_GROUP, UNLOCK = Script("close_group"), Script("unlock")
+
+
+class Refused(Exception):
+    """The dealer refuses. `known`: the member ever had an order in this sale, so that the same request may have
+    been answered before.
+    """
+
+    def __init__(self, refusal: KaituanError, *, known: bool) -> None:
+        super().__init__(refusal.code)
+        self.refusal = refusal
+        self.known = known
 
 
 class Unloaded(Exception):
@@ -75,133 +102,116 @@ class GroupCounts:
     paid: int
 
 
-@dataclass(frozen=True, slots=True)
-class OfferCounts:
-    """Units of an offer: taken by orders, of so many."""
-
-    stock: int
-    taken: int
-
-    @property
-    def left(self) -> int:
-        """Units that can still be claimed."""
-        return self.stock - self.taken
-
-
 class Dealer:
     """Typed faces of the scripts in `lua/`. Raises `DealerUnavailable` when Redis does not answer."""
 
-    def __init__(self, client: Redis) -> None:
-        self.client = client
-        self._deal = client.register_script((LUA / "deal.lua").read_text())
-        self._release = client.register_script((LUA / "release.lua").read_text())
-        self._mark_paid = client.register_script((LUA / "mark_paid.lua").read_text())
-        self._close_group = client.register_script((LUA / "close_group.lua").read_text())
-        self._unlock = client.register_script((LUA / "unlock.lua").read_text())
+    def __init__(self, pipe: Pipe) -> None:
+        self.pipe = pipe
+        self.behind: set[str] = set()
+        """Sales that this process sold from the rows while Redis was away: to be loaded before it deals again."""
 
-    async def deal(self, request: ClaimRequest, now: datetime) -> Claim:
-        """Take the places of a claim, or raise the refusal and take none.
+    async def deal(self, request: ClaimRequest, now: datetime) -> tuple[Claim, bool]:
+        """Take the places of a claim, or refuse and take none.
 
-        The same `request_key` is dealt the same places, under the order id it had first. Raises `SaleNotOpen`,
-        `SalePaused`, `SaleEnded`, `GroupClosed`, `AlreadyInGroup`, `GroupFull`, `MemberLimit`, `SoldOut`;
-        `Unloaded` when the sale must be loaded first; `DealerUnavailable`.
+        Returns the claim, and whether this request had it before: the same `request_key` is dealt the same
+        places, under the order id it had first. Raises `Refused`; `Unloaded` when the sale must be loaded first;
+        `DealerUnavailable`.
         """
         keys = Keys(request.sale_id)
-        names = [
+        names = (
             *(keys.terms, keys.claims, keys.pending, keys.purchases),
             *(keys.offer(request.offer_id), keys.units(request.offer_id), keys.request(request.request_key)),
-            *(keys.group(request.group_id), keys.seats(request.group_id)),
-        ]
+            *(keys.group(request.group_id), keys.seats(request.group_id), keys.former),
+        )
         deadline = "" if request.new_deadline_at is None else milliseconds(request.new_deadline_at)
-        arguments = [
+        arguments = (
             *(milliseconds(now), request.order_id, request.member_id, request.offer_id, request.quantity),
             *(request.group_id, deadline, REQUEST_TTL_MS),
-        ]
-        reply = await self._twice(lambda: self._deal(keys=names, args=arguments))
-        verdict, *rest = [part.decode() for part in reply]
-        if verdict == "taken":
-            return Claim(order_id=rest[0], **json.loads(rest[1]))
-        raise _refusal(verdict, rest)
+        )
+        try:
+            verdict, *rest = await self.pipe.call("EVALSHA", DEAL.sha, len(names), *names, *arguments)
+        except (RedisError, OSError):
+            verdict, *rest = await self._run(DEAL, names, arguments)  # it may run twice
+        if verdict in {b"taken", b"again"}:
+            return Claim(order_id=rest[0].decode(), **orjson.loads(rest[1])), verdict == b"again"
+        if verdict == b"unloaded":
+            raise Unloaded
+        raise Refused(_refusal(verdict.decode(), rest[1:]), known=rest[0] == b"1")
 
     async def release(self, sale_id: str, order_id: str, offer_id: str, group_id: str) -> bool:
         """Give back the places of an order; False when it holds none."""
         keys = Keys(sale_id)
-        names = [
+        names = (
             *(keys.claims, keys.pending, keys.purchases, keys.offer(offer_id), keys.units(offer_id)),
-            *(keys.group(group_id), keys.seats(group_id)),
-        ]
-        return bool(await self._twice(lambda: self._release(keys=names, args=[order_id, CLOSED_TTL_MS])))
+            *(keys.group(group_id), keys.seats(group_id), keys.former),
+        )
+        return bool(await self._run(RELEASE, names, (order_id, CLOSED_TTL_MS)))
 
     async def mark_paid(self, sale_id: str, order_id: str, group_id: str) -> bool:
         """Count an order's seat as paid; False when it was, or holds no seat."""
         keys = Keys(sale_id)
-        names = [keys.claims, keys.group(group_id)]
-        return bool(await self._twice(lambda: self._mark_paid(keys=names, args=[order_id])))
+        return bool(await self._run(MARK_PAID, (keys.claims, keys.group(group_id)), (order_id,)))
 
     async def close_group(self, sale_id: str, group_id: str) -> None:
         """Deal no more seats of a group."""
         keys = Keys(sale_id)
-        names = [keys.group(group_id), keys.seats(group_id)]
-        await self._twice(lambda: self._close_group(keys=names, args=[CLOSED_TTL_MS]))
+        await self._run(CLOSE_GROUP, (keys.group(group_id), keys.seats(group_id)), (CLOSED_TTL_MS,))
 
     async def forget(self, sale_id: str) -> None:
         """Have the sale loaded from the rows before the next claim on it."""
-        await self._twice(lambda: self.client.unlink(Keys(sale_id).terms))
+        await self._twice("UNLINK", Keys(sale_id).terms)
 
     async def is_loaded(self, sale_id: str) -> bool:
         """Whether claims on this sale can be dealt."""
-        return bool(await self._twice(lambda: self.client.exists(Keys(sale_id).terms)))
+        return bool(await self._twice("EXISTS", Keys(sale_id).terms))
 
-    async def counts(
-        self, sale_id: str, offer_ids: Sequence[str], group_ids: Sequence[str] = ()
-    ) -> tuple[dict[str, OfferCounts], dict[str, GroupCounts]]:
-        """The live counts of offers and groups, by id; what Redis does not know is left out."""
+    async def taken(self, sale_id: str, offer_ids: Sequence[str]) -> dict[str, int]:
+        """Units taken of offers, live, by id; offers that Redis does not know are left out."""
         keys = Keys(sale_id)
-        async with self.client.pipeline(transaction=False) as pipe:
-            for offer_id in offer_ids:
-                pipe.hmget(keys.offer(offer_id), ["stock", "taken"])
-            for group_id in group_ids:
-                pipe.hmget(keys.group(group_id), ["size", "held", "paid"])
-            rows = await self._once(pipe.execute()) if offer_ids or group_ids else []
-        offers, groups = rows[: len(offer_ids)], rows[len(offer_ids) :]
-        return (
-            {key: OfferCounts(*map(int, row)) for key, row in zip(offer_ids, offers, strict=True) if row[0]},
-            {key: GroupCounts(*map(int, row)) for key, row in zip(group_ids, groups, strict=True) if row[0]},
-        )
+        rows = await self._all([("HGET", keys.offer(id_), "taken") for id_ in offer_ids])
+        return {id_: int(row) for id_, row in zip(offer_ids, rows, strict=True) if row is not None}
+
+    async def group_counts(self, sale_id: str, group_ids: Sequence[str]) -> dict[str, GroupCounts]:
+        """The live counts of groups, by id; groups that Redis does not know are left out."""
+        keys = Keys(sale_id)
+        rows = await self._all([("HMGET", keys.group(id_), "size", "held", "paid") for id_ in group_ids])
+        return {
+            id_: GroupCounts(*map(int, row)) for id_, row in zip(group_ids, rows, strict=True) if row[0] is not None
+        }
 
     async def overdue(self, sale_id: str, now: datetime, limit: int = CHUNK) -> list[Claim]:
         """Claims dealt more than `IN_FLIGHT_SECONDS` ago that nobody has looked at since."""
         keys = Keys(sale_id)
         until = milliseconds(now - timedelta(seconds=IN_FLIGHT_SECONDS))
-        ids = await self._twice(lambda: self.client.zrangebyscore(keys.pending, "-inf", until, 0, limit))
+        ids = await self._twice("ZRANGEBYSCORE", keys.pending, "-inf", until, "LIMIT", 0, limit)
         return await self._claims(keys, ids)
 
     async def settle(self, sale_id: str, order_ids: Iterable[str]) -> None:
         """Stop watching claims whose orders were found."""
         ids = list(order_ids)
         if ids:
-            await self._twice(lambda: self.client.zrem(Keys(sale_id).pending, *ids))
+            await self._twice("ZREM", Keys(sale_id).pending, *ids)
 
     async def ping(self) -> None:
         """Raise `DealerUnavailable` when Redis does not answer."""
-        await self._twice(self.client.ping)
+        await self._twice("PING")
 
     async def was_left_alone(self, now: datetime, seconds: float) -> bool:
         """Whether Redis was restarted, replaced or emptied, or nobody compared it with the rows for so long: its
         data may be old.
         """
-        known = await self._twice(lambda: self.client.hmget(WATCH_KEY, ["server", "seen"]))
-        if None in known or known[0].decode() != await self._run_id():
+        server, seen = await self._twice("HMGET", WATCH_KEY, "server", "seen")
+        if server is None or seen is None or server.decode() != await self._run_id():
             return True
-        return not 0 <= milliseconds(now) - int(known[1]) <= seconds * 1000
+        return not 0 <= milliseconds(now) - int(seen) <= seconds * 1000
 
     async def note_watch(self, now: datetime) -> None:
         """Note, in its own data, which server this is and when it was compared: a flush takes the note away."""
-        note: dict[Any, Any] = {"server": await self._run_id(), "seen": milliseconds(now)}
-        await self._twice(lambda: self.client.hset(WATCH_KEY, mapping=note))
+        await self._twice("HSET", WATCH_KEY, "server", await self._run_id(), "seen", milliseconds(now))
 
     async def _run_id(self) -> str:
-        return str((await self._twice(lambda: self.client.info("server")))["run_id"])
+        lines: list[str] = (await self._twice("INFO", "server")).decode().splitlines()
+        return next(line.partition(":")[2] for line in lines if line.startswith("run_id:"))
 
     async def begin_load(self, sale_id: str, now: datetime) -> tuple[str, list[Claim]] | None:
         """Stop dealing for a sale and take the right to load it.
@@ -211,7 +221,7 @@ class Dealer:
         """
         keys, token = Keys(sale_id), token_hex(8)
         give_up_at = asyncio.get_running_loop().time() + LOADING_WAIT_SECONDS
-        while not await self._twice(lambda: self.client.set(keys.loading, token, nx=True, px=LOADING_LOCK_MS)):
+        while not await self._twice("SET", keys.loading, token, "NX", "PX", LOADING_LOCK_MS):
             if asyncio.get_running_loop().time() > give_up_at:
                 raise Busy
             await asyncio.sleep(0.02)
@@ -219,102 +229,103 @@ class Dealer:
                 return None
         await self.forget(sale_id)
         since = milliseconds(now - timedelta(seconds=IN_FLIGHT_SECONDS))
-        ids = await self._twice(lambda: self.client.zrangebyscore(keys.pending, since, "+inf"))
+        ids = await self._twice("ZRANGEBYSCORE", keys.pending, since, "+inf")
         return token, await self._claims(keys, ids)
 
     async def finish_load(self, token: str, image: SaleImage, in_flight: Iterable[Claim]) -> None:
         """Replace what Redis has of a sale by its rows and the claims in flight, and deal again."""
         keys = Keys(image.sale_id)
-        expires = image.closes_at + KEEP_AFTER_SALE
+        expires = milliseconds(image.closes_at + KEEP_AFTER_SALE)
         claims = merge(image, in_flight)
-        stale = [keys.claims, keys.purchases]
+        stale = [keys.claims, keys.purchases, keys.former]
         for offer_id in image.stocks:
             stale += [keys.offer(offer_id), keys.units(offer_id)]
         for group_id in image.groups:
             stale += [keys.group(group_id), keys.seats(group_id)]
+        terms: dict[str, Part] = {
+            "selling": image.selling,
+            "opens": milliseconds(image.opens_at),
+            "closes": milliseconds(image.closes_at),
+            "member_limit": image.member_limit,
+            "group_size": image.group_size,
+            "expires": expires,
+        }
         try:
-            async with self.client.pipeline(transaction=False) as pipe:
-                pipe.unlink(*stale)
-                for key, value in bitmaps(keys, image, claims).items():
-                    pipe.set(key, value, pxat=expires)
-                for key, mapping in hashes(keys, image, claims).items():
-                    items = list(mapping.items())
-                    for start in range(0, len(items), CHUNK):
-                        pipe.hset(key, mapping=dict(items[start : start + CHUNK]))
-                        pipe.pexpireat(key, expires)
-                        if len(pipe.command_stack) > CHUNK:
-                            pipe.pexpire(keys.loading, LOADING_LOCK_MS)
-                            await self._once(pipe.execute())
-                terms: dict[Any, Any] = {
-                    "selling": image.selling,
-                    "opens": milliseconds(image.opens_at),
-                    "closes": milliseconds(image.closes_at),
-                    "member_limit": image.member_limit,
-                    "group_size": image.group_size,
-                    "expires": milliseconds(expires),
-                }
-                pipe.hset(keys.terms, mapping=terms)
-                pipe.pexpireat(keys.terms, expires)
-                await self._once(pipe.execute())
+            for ids in chunks(stale):
+                await self._once("UNLINK", *ids)
+            commands: list[tuple[Part, ...]] = [
+                ("SET", key, value, "PXAT", expires) for key, value in bitmaps(keys, image, claims).items()
+            ]
+            for key, mapping in hashes(keys, image, claims).items():
+                for items in chunks(list(mapping.items())):
+                    commands += [("HSET", key, *chain.from_iterable(items)), ("PEXPIREAT", key, expires)]
+            for members in chunks(image.former):
+                commands += [("SADD", keys.former, *members), ("PEXPIREAT", keys.former, expires)]
+            for some in chunks(commands, COMMANDS_AT_ONCE):
+                await self._all([*some, ("PEXPIRE", keys.loading, LOADING_LOCK_MS)])
+            # The terms come last: with them the sale is loaded.
+            await self._once("HSET", keys.terms, *chain.from_iterable(terms.items()))
+            await self._once("PEXPIREAT", keys.terms, expires)
         finally:
-            await self._once(self._unlock(keys=[keys.loading], args=[token]))
+            await self._run(UNLOCK, (keys.loading,), (token,))
 
     async def _claims(self, keys: Keys, ids: list[bytes]) -> list[Claim]:
         if not ids:
             return []
-        packed = await self._twice(
-            lambda: cast("Awaitable[list[bytes | None]]", self.client.hmget(keys.claims, ids))
-        )
+        packed = await self._twice("HMGET", keys.claims, *ids)
         gone = [id_ for id_, claim in zip(ids, packed, strict=True) if claim is None]
         if gone:
-            await self._twice(lambda: self.client.zrem(keys.pending, *gone))
+            await self._twice("ZREM", keys.pending, *gone)
         return [
-            Claim(order_id=id_.decode(), **json.loads(claim))
+            Claim(order_id=id_.decode(), **orjson.loads(claim))
             for id_, claim in zip(ids, packed, strict=True)
             if claim is not None
         ]
 
-    async def _twice(self, call: Any) -> Any:
-        """Run an idempotent call, and once more when its answer was lost."""
+    async def _run(self, script: Script, keys: tuple[str, ...], arguments: tuple[Part, ...]) -> Any:
+        """Run a script; every one of them may run twice."""
         try:
-            return await call()
-        except (RedisConnectionError, RedisTimeoutError, OSError):
-            return await self._once(call())
+            return await self._twice("EVALSHA", script.sha, len(keys), *keys, *arguments)
+        except DealerUnavailable as error:
+            if not isinstance(error.__cause__, ResponseError) or not str(error.__cause__).startswith("NOSCRIPT"):
+                raise
+        return await self._twice("EVAL", script.text, len(keys), *keys, *arguments)
+
+    async def _twice(self, *parts: Part) -> Any:
+        """Send an idempotent command, and once more when its answer was lost."""
+        try:
+            return await self.pipe.call(*parts)
+        except OSError:
+            return await self._once(*parts)
         except RedisError as error:
             raise DealerUnavailable from error
 
-    async def _once(self, awaitable: Any) -> Any:
+    async def _once(self, *parts: Part) -> Any:
         try:
-            return await awaitable
+            return await self.pipe.call(*parts)
+        except (RedisError, OSError) as error:
+            raise DealerUnavailable from error
+
+    async def _all(self, commands: list[tuple[Part, ...]]) -> list[Any]:
+        try:
+            return await self.pipe.calls(commands)
         except (RedisError, OSError) as error:
             raise DealerUnavailable from error
 
 
-def open_client(url: str) -> Redis:
-    """A client for scripts and reads. It does not retry by itself: a lost answer is not a lost command."""
-    pool = BlockingConnectionPool.from_url(
-        url,
-        max_connections=CONNECTIONS,
-        timeout=SOCKET_TIMEOUT_SECONDS,
-        socket_timeout=SOCKET_TIMEOUT_SECONDS,
-        socket_connect_timeout=SOCKET_TIMEOUT_SECONDS,
-        retry=Retry(NoBackoff(), 0),
-    )
-    return Redis.from_pool(pool)
+def chunks(items: list[Item], size: int = CHUNK) -> Iterator[list[Item]]:
+    """Parts of at most `size` items."""
+    for start in range(0, len(items), size):
+        yield items[start : start + size]
 
 
-def _refusal(verdict: str, rest: list[str]) -> KaituanError | Unloaded:
+def _refusal(verdict: str, rest: list[bytes]) -> KaituanError:
     detail = int(rest[0]) if rest else 0
     match verdict:
-        case "unloaded":
-            return Unloaded()
         case "sale_not_open":
-            return SaleNotOpen(opens_at=datetime.fromtimestamp(detail / 1000).astimezone().isoformat())
+            return SaleNotOpen(opens_at=datetime.fromtimestamp(detail / 1000, UTC).isoformat())
         case "sold_out":
             return SoldOut(left=detail)
         case "member_limit":
             return MemberLimit(limit=detail)
-    simple: dict[str, type[KaituanError]] = {
-        error.code: error for error in (SaleEnded, SalePaused, GroupClosed, GroupFull, AlreadyInGroup)
-    }
-    return simple[verdict]()
+    return SIMPLE_REFUSALS[verdict]()

@@ -1,9 +1,10 @@
 """What the rows say of a sale, as it is written to Redis."""
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
+
+import orjson
 
 from app.gateways.dealer.keys import Keys
 
@@ -35,6 +36,8 @@ class SaleImage:
     stocks: dict[str, int]
     groups: dict[str, tuple[int, datetime]]
     claims: list[Claim] = field(default_factory=list)
+    former: list[str] = field(default_factory=list)
+    """Members who had an order that has ended."""
 
 
 def milliseconds(moment: datetime) -> int:
@@ -91,7 +94,7 @@ def hashes(keys: Keys, image: SaleImage, claims: list[Claim]) -> dict[str, dict[
     for claim in claims:
         fields = asdict(claim)
         order_id = fields.pop("order_id")
-        found.setdefault(keys.claims, {})[order_id] = json.dumps(fields)
+        found.setdefault(keys.claims, {})[order_id] = orjson.dumps(fields).decode()
         found.setdefault(keys.purchases, {})[f"{claim.member_id}:{claim.purchase}"] = order_id
         offer = found[keys.offer(claim.offer_id)]
         offer["taken"] = int(offer["taken"]) + len(claim.units)

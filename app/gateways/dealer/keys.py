@@ -3,7 +3,8 @@
 
 class Keys:
     """What is kept where: `terms`, `claims`, `purchases` and groups and offers are hashes, `units` and `seats`
-    bitmaps, `pending` a sorted set by time, `loading` and requests strings.
+    bitmaps, `pending` a sorted set by time, `former` (members who gave a purchase back) a set, `loading` and
+    requests strings.
     """
 
     def __init__(self, sale_id: str) -> None:
@@ -12,6 +13,7 @@ class Keys:
         self.claims = f"{tag}:claims"
         self.pending = f"{tag}:pending"
         self.purchases = f"{tag}:purchases"
+        self.former = f"{tag}:former"
         self.loading = f"{tag}:loading"
         self._tag = tag
 

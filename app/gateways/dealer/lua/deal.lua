@@ -2,14 +2,16 @@
 --
 -- KEYS  1 terms (hash)  2 claims (hash)  3 pending (zset)  4 purchases (hash)
 --       5 offer (hash)  6 units (bitmap)  7 request (string)  8 group (hash)  9 seats (bitmap)
+--       10 former (set)
 -- ARGV  1 now, ms  2 order id  3 member id  4 offer id  5 quantity  6 group id
 --       7 deadline of a new group, ms, or '' to join  8 life of the request key, ms
--- Returns  {'taken', order id, claim as JSON} | {'unloaded'} | {code of the refusal, detail}
+-- Returns  {'taken', order id, claim as JSON}; 'again' instead of 'taken' when this request had it before |
+--          {'unloaded'} | {code of the refusal, '1' if the member ever had an order in this sale, detail}
 -- Replay   the same request key gets the order id and the places it got before, also while its first
 --          caller is still at work; every place has one bit or field, so nothing is taken twice.
 
 local terms, claims, pending, purchases = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local offer, units, request, group, seats = KEYS[5], KEYS[6], KEYS[7], KEYS[8], KEYS[9]
+local offer, units, request, group, seats, former = KEYS[5], KEYS[6], KEYS[7], KEYS[8], KEYS[9], KEYS[10]
 local now, order_id, member_id = tonumber(ARGV[1]), ARGV[2], ARGV[3]
 local quantity, group_id, new_deadline = tonumber(ARGV[5]), ARGV[6], ARGV[7]
 
@@ -23,18 +25,30 @@ local earlier = redis.call('GET', request)
 if earlier then
   local claim = redis.call('HGET', claims, earlier)
   if claim then
-    return {'taken', earlier, claim}
+    return {'again', earlier, claim}
   end
 end
 
+-- Only of a member who had an order here may the same request have been answered before.
+local function refuse(code, detail)
+  local known = redis.call('SISMEMBER', former, member_id)
+  for number = 1, tonumber(t[4]) do
+    if known == 1 then
+      break
+    end
+    known = redis.call('HEXISTS', purchases, member_id .. ':' .. number)
+  end
+  return {code, tostring(known), detail}
+end
+
 if now < tonumber(t[2]) then
-  return {'sale_not_open', t[2]}
+  return refuse('sale_not_open', t[2])
 end
 if t[1] == 'ended' or now >= tonumber(t[3]) then
-  return {'sale_ended'}
+  return refuse('sale_ended')
 end
 if t[1] == 'paused' then
-  return {'sale_paused'}
+  return refuse('sale_paused')
 end
 
 if new_deadline == '' then
@@ -43,13 +57,13 @@ if new_deadline == '' then
     return {'unloaded'}
   end
   if g[3] ~= '1' or now >= tonumber(g[2]) then
-    return {'group_closed'}
+    return refuse('group_closed')
   end
   if g[6] then
-    return {'already_in_group'}
+    return refuse('already_in_group')
   end
   if tonumber(g[4]) + tonumber(g[5]) >= tonumber(g[1]) then
-    return {'group_full'}
+    return refuse('group_full')
   end
 end
 
@@ -61,7 +75,7 @@ for number = 1, tonumber(t[4]) do
   end
 end
 if not purchase then
-  return {'member_limit', t[4]}
+  return refuse('member_limit', t[4])
 end
 
 local o = redis.call('HMGET', offer, 'stock', 'taken', 'low')
@@ -70,7 +84,7 @@ if not o[1] then
 end
 local stock, left = tonumber(o[1]), tonumber(o[1]) - tonumber(o[2])
 if left < quantity then
-  return {'sold_out', tostring(left)}
+  return refuse('sold_out', tostring(left))
 end
 
 -- The lowest free bit, searched from the byte that was lowest last time.

@@ -1,0 +1,352 @@
+"""Claims into rows: every claim that waits in this process is committed in one transaction.
+
+A claim is answered after the commit that holds its rows. When the database refuses a row, the batch is split and
+tried again, until only the claim it belongs to is refused. Claims on a group that somebody else has locked wait for
+it in a queue of their own.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from operator import itemgetter
+from typing import Any
+
+import orjson
+from sqlalchemy import case, func, update
+from sqlmodel import SQLModel, col, select
+
+from app.domain.errors import DatabaseUnavailable, GroupClosed, TokenInvalid
+from app.domain.groups import FINAL_GROUP_STATES, GroupState, group_deadline, next_state
+from app.domain.money import order_amount
+from app.domain.orders import OrderState, hold_deadline
+from app.gateways.bulk import Bulk, among
+from app.gateways.database import is_outage
+from app.gateways.dealer import Claim
+from app.models import Event, Group, Member, Offer, Order, Purchase, Seat, Unit
+from app.schemas.orders import OrderPublic
+from app.services.answers import Asked
+from app.services.locks import LOCK_GROUPS, LOCK_GROUPS_WAITING
+from app.services.terms import SaleFacts, remember_group
+from app.services.transactions import event_values
+from app.state import State
+
+ORDER_FIELDS = list(OrderPublic.model_fields)
+COUNT_SEATS = (
+    select(
+        Seat.group_id,
+        func.count().label("seats"),
+        func.count(case((col(Order.state) == OrderState.HELD, 1))).label("held"),
+    )
+    .join(Order, col(Order.id) == Seat.order_id)
+    .where(among(Seat.group_id, "group_ids"))
+    .group_by(col(Seat.group_id))
+)
+FILL_GROUPS = (
+    update(Group).where(among(Group.id, "group_ids")).values(state=GroupState.FILLED).returning(col(Group.id))
+)
+MEMBERS = select(Member.id).where(among(Member.id, "member_ids"))
+KNOWN_MEMBERS = 200_000
+"""How many members a process remembers to exist."""
+KEYS: dict[type[SQLModel], Callable[[dict[str, Any]], Any]] = {
+    Order: itemgetter("sale_id", "member_id", "request_key"),
+    Unit: itemgetter("offer_id", "number"),
+    Seat: itemgetter("group_id", "number"),
+    Purchase: itemgetter("sale_id", "member_id", "number"),
+}
+Outcome = bytes | Exception
+"""The answer, a `ClaimAnswer` in JSON; or why there is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Want:
+    """Who claims what, under which rules. `group_id` is None to open a group."""
+
+    asked: Asked
+    sale: SaleFacts
+    offer: Offer
+    quantity: int
+    group_id: str | None
+    invite_code: str | None
+    now: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A want, and the places it was dealt."""
+
+    want: Want
+    claim: Claim
+
+
+class GroupLocked(Exception):
+    """Somebody else is changing the group at this moment."""
+
+
+async def commit(state: State, draft: Draft) -> bytes:
+    """Commit a claim, together with all others that wait; returns its `ClaimAnswer` in JSON.
+
+    The same claim, asked for twice, is committed once, and both get the answer after that. Raises `Conflict` when
+    the database refuses one of its rows, `GroupClosed`, `DatabaseUnavailable` when nobody knows what became of it,
+    `Busy` when too many wait.
+    """
+    try:
+        return await state.batches(commit_all).ask(draft.claim.order_id, draft)
+    except GroupLocked:
+        return await state.batches(commit_waiting).ask(draft.claim.order_id, draft)
+
+
+def is_committing(state: State, order_id: str) -> bool:
+    """Whether this process is about to commit the claim of this order."""
+    return any(state.batches(work).is_asked(order_id) for work in (commit_all, commit_waiting))
+
+
+async def commit_all(state: State, drafts: Sequence[Draft]) -> list[Outcome]:
+    """Commit what can be committed without waiting for anybody else; `GroupLocked` for the rest."""
+    return await _commit_apart(state, drafts, wait=False)
+
+
+async def commit_waiting(state: State, drafts: Sequence[Draft]) -> list[Outcome]:
+    """Commit claims on groups that were locked, when they are free."""
+    return await _commit_apart(state, drafts, wait=True)
+
+
+async def _commit_apart(state: State, drafts: Sequence[Draft], *, wait: bool) -> list[Outcome]:
+    try:
+        return await _commit(state, drafts, wait=wait)
+    except Exception as error:  # noqa: BLE001 - whatever it is, it is the answer of one claim and not of all
+        if is_outage(error):
+            return [DatabaseUnavailable()] * len(drafts)
+        if len(drafts) == 1:
+            return [error]
+        middle = len(drafts) // 2
+        return [
+            *await _commit_apart(state, drafts[:middle], wait=wait),
+            *await _commit_apart(state, drafts[middle:], wait=wait),
+        ]
+
+
+async def _commit(state: State, drafts: Sequence[Draft], *, wait: bool) -> list[Outcome]:
+    async with state.database.bulk(keep=not wait) as bulk:
+        joined = sorted({draft.want.group_id for draft in drafts if draft.want.group_id is not None})
+        batch = _Batch(state.clock(), await _lock_groups(bulk, joined, wait=wait))
+        batch.strangers = await _strangers(state, bulk, drafts)
+        outcomes = [batch.add(draft) for draft in drafts]
+        await batch.write(bulk)
+    for group in batch.rows[Group]:
+        remember_group(state, group["id"], group["sale_id"], group["product_id"])
+    state.live.changed(batch.groups)
+    state.batches(publish).ask(batch, list(batch.groups))
+    return outcomes
+
+
+async def _strangers(state: State, bulk: Bulk, drafts: Sequence[Draft]) -> set[str]:
+    """Members who claim but are not there: their token is from before the database was set back."""
+    unknown = {draft.want.asked.member_id for draft in drafts} - state.known_members
+    if not unknown:
+        return unknown
+    found = {row[0] for row in await bulk.fetch(MEMBERS, member_ids=list(unknown))}
+    if len(state.known_members) > KNOWN_MEMBERS:
+        state.known_members.clear()
+    state.known_members |= found
+    return unknown - found
+
+
+async def publish(state: State, changes: Sequence[list[str]]) -> list[None]:
+    """Tell other processes of changed groups; nobody waits for it."""
+    await state.live.publish({group_id for group_ids in changes for group_id in group_ids})
+    return [None] * len(changes)
+
+
+@dataclass(slots=True)
+class _Filling:
+    """A group that claims of a batch join or open."""
+
+    id: str
+    sale_id: str
+    product_id: str
+    leader_id: str
+    state: GroupState
+    size: int
+    opened_at: datetime
+    deadline_at: datetime
+    held: int = 0
+    paid: int = 0
+
+    def counts(self) -> dict[str, Any]:
+        """The values of a running group's `GroupCounts`."""
+        return {
+            "id": self.id,
+            "sale_id": self.sale_id,
+            "product_id": self.product_id,
+            "state": self.state,
+            "size": self.size,
+            "held": self.held,
+            "paid": self.paid,
+            "left": self.size - self.held - self.paid,
+            "opened_at": self.opened_at,
+            "deadline_at": self.deadline_at,
+            "ended_at": None,
+            "fail_reason": None,
+        }
+
+
+async def _lock_groups(bulk: Bulk, group_ids: Sequence[str], *, wait: bool) -> dict[str, _Filling]:
+    """The groups that claims join, locked, with the seats they have; without those that are locked elsewhere."""
+    if not group_ids:
+        return {}
+    groups = await bulk.fetch(LOCK_GROUPS_WAITING if wait else LOCK_GROUPS, group_ids=group_ids)
+    found = {row[0]: _Filling(*row) for row in groups}
+    # Counted after they are locked: a count in the same statement could be older than the lock.
+    for group_id, seats, held in await bulk.fetch(COUNT_SEATS, group_ids=group_ids):
+        if group_id in found:
+            found[group_id].held, found[group_id].paid = held, seats - held
+    return found
+
+
+@dataclass(slots=True, eq=False)
+class _Batch:
+    """The rows that a batch of claims inserts, and the groups it opens and fills."""
+
+    now: datetime
+    groups: dict[str, _Filling]
+    rows: dict[type[SQLModel], list[dict[str, Any]]] = field(
+        default_factory=lambda: {model: [] for model in (Group, Order, Unit, Seat, Purchase, Event)},
+    )
+    filled: list[str] = field(default_factory=list)
+    strangers: set[str] = field(default_factory=set)
+
+    def add(self, draft: Draft) -> Outcome:
+        """Write down what a claim inserts. Returns its answer, or why it cannot be."""
+        want, claim = draft.want, draft.claim
+        if want.asked.member_id in self.strangers:
+            return TokenInvalid()
+        if want.group_id is None:
+            group = self._open(draft)
+        elif want.group_id not in self.groups:
+            return GroupLocked()
+        else:
+            group = self.groups[want.group_id]
+            if group.state in FINAL_GROUP_STATES or self.now >= group.deadline_at:
+                return GroupClosed()
+        group.held += 1
+        order = {
+            "id": claim.order_id,
+            "sale_id": group.sale_id,
+            "group_id": group.id,
+            "offer_id": want.offer.id,
+            "member_id": want.asked.member_id,
+            "seat_number": claim.seat,
+            "quantity": want.quantity,
+            "unit_price": want.offer.price,
+            "amount": order_amount(want.offer.price, want.quantity),
+            "currency": want.sale.currency,
+            "state": OrderState.HELD,
+            "invite_code": want.invite_code,
+            "hold_expires_at": hold_deadline(want.sale.terms, want.now, group.deadline_at),
+            "paid_at": None,
+            "confirmed_at": None,
+            "created_at": want.now,
+            "changed_at": want.now,
+            "request_key": want.asked.request_key,
+            "request_hash": want.asked.request_hash,
+        }
+        self.rows[Unit] += [
+            {"offer_id": want.offer.id, "number": number, "stock": want.offer.stock, "order_id": claim.order_id}
+            for number in claim.units
+        ]
+        self.rows[Seat].append(
+            {
+                "group_id": group.id,
+                "number": claim.seat,
+                "size": group.size,
+                "member_id": want.asked.member_id,
+                "order_id": claim.order_id,
+            }
+        )
+        self.rows[Purchase].append(
+            {
+                "sale_id": group.sale_id,
+                "member_id": want.asked.member_id,
+                "number": claim.purchase,
+                "member_limit": want.sale.terms.member_limit,
+                "order_id": claim.order_id,
+            }
+        )
+        self.rows[Event].append(
+            event_values(
+                "order.held",
+                claim.order_id,
+                want.now,
+                states=(None, OrderState.HELD),
+                sale_id=group.sale_id,
+                group_id=group.id,
+                member_id=want.asked.member_id,
+                seat=claim.seat,
+                amount=order["amount"],
+            )
+        )
+        self._fill(group, want)
+        answer = orjson.dumps(
+            {"group": group.counts(), "order": {name: order[name] for name in ORDER_FIELDS}},
+            option=orjson.OPT_UTC_Z,
+        )
+        self.rows[Order].append(order | {"answer": answer.decode()})
+        return answer
+
+    async def write(self, bulk: Bulk) -> None:
+        """Insert the rows, ordered by their keys: two batches that want the same places do not lock each other."""
+        for model, key in KEYS.items():
+            self.rows[model].sort(key=key)
+        if self.filled:
+            await bulk.fetch(FILL_GROUPS, group_ids=self.filled)
+        if self.rows[Order]:
+            await bulk.insert(self.rows)
+
+    def _open(self, draft: Draft) -> _Filling:
+        want, terms = draft.want, draft.want.sale.terms
+        group = self.groups[draft.claim.group_id] = _Filling(
+            id=draft.claim.group_id,
+            sale_id=want.sale.id,
+            product_id=want.offer.product_id,
+            leader_id=want.asked.member_id,
+            state=GroupState.OPEN,
+            size=terms.group_size,
+            opened_at=want.now,
+            deadline_at=group_deadline(terms, want.now),
+        )
+        self.rows[Group].append(
+            {
+                "id": group.id,
+                "sale_id": group.sale_id,
+                "product_id": group.product_id,
+                "state": group.state,
+                "size": group.size,
+                "leader_id": group.leader_id,
+                "opened_at": group.opened_at,
+                "deadline_at": group.deadline_at,
+            }
+        )
+        self._record("group.opened", group, None, want.now)
+        return group
+
+    def _fill(self, group: _Filling, want: Want) -> None:
+        """Move a group whose last seat was taken to `filled`."""
+        if group.state == GroupState.OPEN and next_state(group.state, group.size, group.held, group.paid) == (
+            GroupState.FILLED
+        ):
+            self.filled.append(group.id)
+            group.state = GroupState.FILLED
+            self._record("group.filled", group, GroupState.OPEN, want.now)
+
+    def _record(self, type_: str, group: _Filling, before: GroupState | None, now: datetime) -> None:
+        self.rows[Event].append(
+            event_values(
+                type_,
+                group.id,
+                now,
+                states=(before, group.state),
+                sale_id=group.sale_id,
+                group_id=group.id,
+                member_id=group.leader_id,
+            )
+        )

@@ -1,0 +1,106 @@
+"""What a claim must know of its sale, its group and its invite, remembered by the process.
+
+Only what a published sale cannot change is relied upon: its prices and limits, the product of a group. Whether the
+sale is open and the group has a free seat is for the dealer and the rows to say.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlmodel import SQLModel, col, select
+
+from app.domain.errors import GroupNotFound, InviteNotFound, KaituanError, OfferNotFound, SaleNotFound
+from app.domain.groups import FINAL_GROUP_STATES
+from app.domain.sales import SaleState, SaleTerms
+from app.models import Group, Invite, Offer, Sale
+from app.state import State
+
+
+@dataclass(frozen=True, slots=True)
+class SaleFacts:
+    """A published sale."""
+
+    id: str
+    community_id: str
+    currency: str
+    terms: SaleTerms
+    offers: dict[str, Offer]
+
+
+@dataclass(frozen=True, slots=True)
+class GroupFacts:
+    """A group: where it belongs, and whether it was final when it was read."""
+
+    sale_id: str
+    product_id: str
+    final: bool
+
+
+async def sale_facts(state: State, sale_id: str, offer_id: str) -> SaleFacts:
+    """A sale that has this offer. Raises `SaleNotFound`, also for a draft, and `OfferNotFound`."""
+    memory = state.memory(_read_sales)
+    facts = await memory.get(sale_id)
+    if offer_id not in facts.offers:
+        facts = await memory.read(sale_id)  # it may have been added a moment ago
+    if offer_id not in facts.offers:
+        raise OfferNotFound
+    return facts
+
+
+def forget_sale(state: State, sale_id: str) -> None:
+    """Read a sale anew: it changed."""
+    state.memory(_read_sales).drop(sale_id)
+
+
+async def group_facts(state: State, group_id: str) -> GroupFacts:
+    """Where a group belongs. Raises `GroupNotFound`."""
+    memory = state.memory(_read_groups)
+    return memory.last(group_id) or await memory.get(group_id)
+
+
+def remember_group(state: State, group_id: str, sale_id: str, product_id: str) -> None:
+    """Know a group that was just opened."""
+    state.memory(_read_groups).put(group_id, GroupFacts(sale_id, product_id, final=False))
+
+
+async def is_over(state: State, group_id: str) -> bool:
+    """Whether a group is final, as its row says now."""
+    return (await state.memory(_read_groups).read(group_id)).final
+
+
+async def find_invite(state: State, code: str) -> Invite:
+    """An invite. Raises `InviteNotFound`."""
+    memory = state.memory(_read_invites)
+    return memory.last(code) or await memory.get(code)
+
+
+async def _read_sales(state: State, sale_ids: Sequence[str]) -> list[SaleFacts | KaituanError]:
+    async with state.database.snapshot() as session:
+        sales = await session.exec(
+            select(Sale).where(col(Sale.id).in_(sale_ids), Sale.state != SaleState.DRAFT),
+        )
+        found = {
+            sale.id: SaleFacts(sale.id, sale.community_id, sale.currency, sale.terms(), {}) for sale in sales.all()
+        }
+        for offer in (await session.exec(select(Offer).where(col(Offer.sale_id).in_(found)))).all():
+            found[offer.sale_id].offers[offer.id] = offer
+    return [found.get(sale_id) or SaleNotFound() for sale_id in sale_ids]
+
+
+async def _read_groups(state: State, group_ids: Sequence[str]) -> list[GroupFacts | KaituanError]:
+    async with state.database.snapshot() as session:
+        rows = await session.exec(
+            select(Group.id, Group.sale_id, Group.product_id, Group.state).where(col(Group.id).in_(group_ids)),
+        )
+        found = {
+            id_: GroupFacts(sale_id, product_id, final=group_state in FINAL_GROUP_STATES)
+            for id_, sale_id, product_id, group_state in rows.all()
+        }
+    return [found.get(group_id) or GroupNotFound() for group_id in group_ids]
+
+
+async def _read_invites(state: State, codes: Sequence[str]) -> list[Invite | KaituanError]:
+    async with state.database.snapshot() as session:
+        rows = (await session.exec(select(Invite).where(col(Invite.code).in_(codes)))).all()
+    found: dict[str, SQLModel] = {invite.code: invite for invite in rows}
+    return [found.get(code) or InviteNotFound() for code in codes]  # type: ignore[misc]
