@@ -18,14 +18,21 @@ from app.config import Environment, Settings
 from app.domain.operators import Scope
 from app.gateways.database import SQLITE_FILE, DatabaseNotReady, database_url, open_database
 from app.gateways.valkey import FolderInUse
-from app.main import create_app
+from app.main import create_app, in_front
 from app.services import operators
 from app.services.sample import SAMPLE_KEY, add_sample
 from app.state import open_state
 from app.workers.loop import running_workers
 
-KEEP_ALIVE_SECONDS = 75
-"""Longer than what proxies in front keep an idle connection, so that they close it and not we."""
+SERVER: dict[str, Any] = {
+    "access_log": False,
+    # Longer than what proxies in front keep an idle connection, so that they close it and not we.
+    "timeout_keep_alive": 75,
+    # What watchers are sent is the same for all of them: it is not compressed for each. They have nothing to say.
+    "ws_per_message_deflate": False,
+    "ws_max_size": 4096,
+}
+"""How uvicorn serves us, whoever starts it."""
 
 cli = typer.Typer(no_args_is_help=True, add_completion=False, help="Kaituan 开团")
 DataOption = Annotated[Path | None, typer.Option(help="The folder `run` was given, when not `data` or DATA")]
@@ -58,9 +65,9 @@ def serve() -> None:
         host=settings.host,
         port=settings.port,
         workers=settings.processes,
-        access_log=False,
-        timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=settings.drain_seconds,
+        forwarded_allow_ips=settings.forwarded_allow_ips,
+        **SERVER,
     )
 
 
@@ -141,13 +148,13 @@ async def _run_everything(settings: Settings) -> None:
         has_sample_key = await operators.has_key(state, SAMPLE_KEY)
         server = uvicorn.Server(
             uvicorn.Config(
-                create_app(settings, state),
+                in_front(create_app(settings, state), settings),
                 host=settings.host,
                 port=settings.port,
                 log_level="warning",
-                access_log=False,
-                timeout_keep_alive=KEEP_ALIVE_SECONDS,
                 timeout_graceful_shutdown=settings.drain_seconds,
+                forwarded_allow_ips=settings.forwarded_allow_ips,
+                **SERVER,
             )
         )
         # uvicorn raises the signal again when it is done; it must not end us before everything is closed.

@@ -3,8 +3,9 @@
 from collections.abc import Awaitable, Callable
 from typing import Annotated, cast
 
-from fastapi import Depends, Header, Query, Request, Security
+from fastapi import Depends, Header, Query, Security
 from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBearer
+from starlette.requests import HTTPConnection
 
 from app.domain.errors import (
     ApiKeyInvalid,
@@ -35,9 +36,9 @@ operator_scheme = APIKeyHeader(
 )
 
 
-async def get_state(request: Request) -> State:
+async def get_state(connection: HTTPConnection) -> State:
     """The state the lifespan opened."""
-    return cast("State", request.state.kaituan)
+    return cast("State", connection.state.kaituan)
 
 
 StateDep = Annotated[State, Depends(get_state)]

@@ -6,6 +6,7 @@ import logging
 import signal
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -16,6 +17,7 @@ from fastapi.openapi.utils import get_openapi
 from fastapi.responses import HTMLResponse, RedirectResponse
 from starlette.middleware.cors import CORSMiddleware
 from starlette.staticfiles import StaticFiles
+from starlette.types import ASGIApp
 
 from app.config import Settings
 from app.routers import (
@@ -24,6 +26,7 @@ from app.routers import (
     health,
     invariants,
     invites,
+    live,
     orders,
     payments,
     products,
@@ -31,12 +34,17 @@ from app.routers import (
     sandbox,
     sessions,
 )
+from app.routers.lane import Lane
 from app.routers.problems import add_problem_handlers
 from app.schemas.problems import Problem
+from app.services.feed import feeding
+from app.services.views import forget
 from app.state import State, open_state
 from app.workers.loop import running_workers
 
 VERSION = "0.1.0"
+GARBAGE_THRESHOLD = 20_000
+"""Objects made and kept before the youngest of them are searched for cycles; Python's own is 700."""
 WEB = Path(__file__).parent / "web"
 REF = "#/components/schemas/{model}"
 DESCRIPTION = """
@@ -84,10 +92,14 @@ def create_app(settings: Settings, state: State | None = None) -> FastAPI:
             opened = state if state is not None else await stack.enter_async_context(open_state(settings))
             if state is None and settings.workers_inside:
                 await stack.enter_async_context(running_workers(opened))
+            await stack.enter_async_context(feeding(opened))
             stack.enter_context(_streams_end_on_exit(opened))
-            # What is imported by now stays for good; the collector need not walk it again and again.
+            opened.live.heard.append(partial(forget, opened))
+            # What is imported by now stays for good; the collector need not walk it again and again, nor look
+            # for cycles after every few requests: a batch of claims is gone before it would find any.
             gc.collect()
             gc.freeze()
+            gc.set_threshold(GARBAGE_THRESHOLD)
             yield {"kaituan": opened}
 
     app = FastAPI(
@@ -103,16 +115,16 @@ def create_app(settings: Settings, state: State | None = None) -> FastAPI:
         generate_unique_id_function=lambda route: route.name,
     )
     add_problem_handlers(app)
-    if settings.cors_origins:
-        app.add_middleware(
-            CORSMiddleware,
-            allow_origins=settings.cors_origins.replace(" ", "").split(","),
-            allow_methods=["GET", "POST", "PATCH"],
-            allow_headers=["authorization", "content-type", "idempotency-key", "last-event-id", "x-api-key"],
-            expose_headers=["retry-after"],
-        )
     for router in (
-        *(sessions.router, sales.router, groups.router, orders.router, payments.router, invites.router),
+        *(
+            sessions.router,
+            sales.router,
+            groups.router,
+            live.router,
+            orders.router,
+            payments.router,
+            invites.router,
+        ),
         *(communities.operator_router, products.operator_router, sales.operator_router),
         *(orders.operator_router, invariants.operator_router, payments.hook_router, health.router),
     ):
@@ -138,6 +150,22 @@ def create_app(settings: Settings, state: State | None = None) -> FastAPI:
 
     app.openapi = lambda: app.openapi_schema or _document(app)  # type: ignore[method-assign]
     return app
+
+
+def in_front(app: FastAPI, settings: Settings) -> ASGIApp:
+    """What the server calls: the application, with the lane and the answers to other origins' pages before it."""
+    lane = Lane(app)
+    if not settings.cors_origins:
+        return lane
+    return CORSMiddleware(
+        lane,
+        allow_origins=settings.cors_origins.replace(" ", "").split(","),
+        allow_methods=["GET", "POST", "PATCH"],
+        allow_headers=[
+            *("authorization", "content-type", "idempotency-key", "if-none-match", "last-event-id", "x-api-key"),
+        ],
+        expose_headers=["retry-after", "etag", "ratelimit-limit", "ratelimit-remaining", "ratelimit-reset"],
+    )
 
 
 @contextmanager
@@ -187,8 +215,9 @@ def _document(app: FastAPI) -> dict[str, Any]:
     return document
 
 
-def app_from_environment() -> FastAPI:
+def app_from_environment() -> ASGIApp:
     """The factory for `uvicorn --factory app.main:app_from_environment`."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
-    return create_app(Settings())
+    settings = Settings()
+    return in_front(create_app(settings), settings)

@@ -3,6 +3,7 @@ the class gives the stable code, its two texts and its typed details. `docs/erro
 """
 
 from dataclasses import dataclass, fields, is_dataclass
+from functools import cache
 from typing import ClassVar
 
 
@@ -15,7 +16,12 @@ class KaituanError(Exception):
 
     def details(self) -> dict[str, str | int | None]:
         """The typed fields of this refusal, by name."""
-        return {field.name: getattr(self, field.name) for field in fields(self)} if is_dataclass(self) else {}
+        return {name: getattr(self, name) for name in _field_names(type(self))}  # type: ignore[arg-type]
+
+
+@cache
+def _field_names(kind: type[KaituanError]) -> list[str]:
+    return [field.name for field in fields(kind)] if is_dataclass(kind) else []
 
 
 class BadRequestError(KaituanError):
@@ -52,6 +58,10 @@ class MethodError(KaituanError):
 
 class TooLargeError(KaituanError):
     """The request is bigger than we read."""
+
+
+class TooManyError(KaituanError):
+    """Too much at once for one caller. The same request may be repeated later."""
 
 
 class UnavailableError(KaituanError):
@@ -417,6 +427,25 @@ class AmountTooLarge(InvalidError):
     code = "amount_too_large"
     en = "The amount is larger than we handle"
     zh = "金额超出上限"
+    limit: int
+
+
+# 429
+
+
+@dataclass(eq=False)
+class RateLimited(TooManyError):
+    retry_after_seconds: int
+    code = "rate_limited"
+    en = "Too many requests; wait a moment"
+    zh = "请求过于频繁，请稍后再试"
+
+
+@dataclass(eq=False)
+class TooManyConnections(TooManyError):
+    code = "too_many_connections"
+    en = "Too many connections from your address watch groups"
+    zh = "来自您的地址的实时连接过多"
     limit: int
 
 

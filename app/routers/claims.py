@@ -2,7 +2,8 @@
 
 from typing import Annotated
 
-from fastapi import Body
+from fastapi import Body, status
+from fastapi.responses import Response
 
 from app.deps import MEMBER_ERRORS
 from app.domain.errors import (
@@ -23,6 +24,7 @@ from app.domain.errors import (
     OfferNotFound,
     OfferNotInGroup,
     OrderLimit,
+    RateLimited,
     SaleEnded,
     SaleNotOpen,
     SalePaused,
@@ -52,7 +54,13 @@ CLAIM_ERRORS = (
     IdempotencyKeyReused,
     OrderLimit,
     AmountTooLarge,
+    RateLimited,
     DatabaseUnavailable,
     DealerUnavailable,
     Busy,
 )
+
+
+def claimed(answer: bytes, headers: dict[str, str]) -> Response:
+    """The answer to a claim, as it was stored with its order."""
+    return Response(answer, status.HTTP_201_CREATED, headers, "application/json")

@@ -1,16 +1,20 @@
 """Errors as `application/problem+json`: in answers, and in the OpenAPI document."""
 
 import logging
+from collections.abc import Mapping
+from functools import lru_cache
 from http import HTTPStatus
 from typing import Any
 
 from fastapi import FastAPI, Request
-from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi.exceptions import RequestValidationError, ValidationException, WebSocketRequestValidationError
+from fastapi.responses import JSONResponse, Response
 from fastapi.routing import iter_route_contexts
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from starlette.exceptions import HTTPException
+from starlette.requests import HTTPConnection
+from starlette.routing import WebSocketRoute
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.domain import errors
@@ -32,6 +36,7 @@ STATUSES: dict[type[KaituanError], HTTPStatus] = {
     errors.GoneError: HTTPStatus.GONE,
     errors.TooLargeError: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     errors.InvalidError: HTTPStatus.UNPROCESSABLE_ENTITY,
+    errors.TooManyError: HTTPStatus.TOO_MANY_REQUESTS,
     errors.InternalError: HTTPStatus.INTERNAL_SERVER_ERROR,
     errors.UnavailableError: HTTPStatus.SERVICE_UNAVAILABLE,
 }
@@ -81,6 +86,7 @@ def problems(*kinds: type[KaituanError]) -> dict[int | str, dict[str, Any]]:
     return answers
 
 
+@lru_cache(maxsize=1024)
 def language(accept: str | None) -> str:
     """`zh` or `en`, whichever an `Accept-Language` header likes better; `en` when it names neither."""
     best, best_weight = "en", 0.0
@@ -97,24 +103,66 @@ def language(accept: str | None) -> str:
 
 
 def problem_response(
-    request: Request, error: KaituanError, field_problems: list[FieldProblem] | None = None
-) -> JSONResponse:
+    request: HTTPConnection, error: KaituanError, field_problems: list[FieldProblem] | None = None
+) -> Response:
     """An error as an answer, in the reader's language."""
-    status, tongue = status_of(type(error)), language(request.headers.get("accept-language"))
+    accept = request.headers.get("accept-language")
+    if field_problems is None:
+        return with_headers(problem_template(error, accept), {})
+    return _new_problem(type(error), error.details(), language(accept), field_problems)
+
+
+def problem_template(error: KaituanError, accept_language: str | None) -> Response:
+    """The answer to an error, shared by everybody who is refused alike: to be copied, not to be changed."""
+    details = tuple(error.details().items())
+    return _problem(type(error), details, language(accept_language))  # type: ignore[arg-type]
+
+
+@lru_cache(maxsize=1024)
+def _problem(
+    kind: type[KaituanError],
+    details: tuple[tuple[str, str | int | None], ...],
+    tongue: str,
+) -> Response:
+    return _new_problem(kind, dict(details), tongue, None)
+
+
+def _new_problem(
+    kind: type[KaituanError], details: dict[str, Any], tongue: str, field_problems: list[FieldProblem] | None
+) -> Response:
+    status = status_of(kind)
     content = Problem(
-        type=f"urn:kaituan:{error.code}",
-        title=error.zh if tongue == "zh" else error.en,
+        type=f"urn:kaituan:{kind.code}",
+        title=kind.zh if tongue == "zh" else kind.en,
         status=status,
-        code=error.code,
+        code=kind.code,
         errors=field_problems,
-        **error.details(),
+        **details,
     )
     headers = {"content-language": "zh-CN" if tongue == "zh" else "en", "cache-control": "no-store"}
-    if status == HTTPStatus.SERVICE_UNAVAILABLE:
+    if "retry_after_seconds" in details:
+        headers["retry-after"] = str(details["retry_after_seconds"])
+    elif status in {HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE}:
         headers["retry-after"] = RETRY_AFTER_SECONDS
     if status == HTTPStatus.UNAUTHORIZED:
         headers["www-authenticate"] = "Bearer"
     return JSONResponse(content.model_dump(exclude_none=True), status, headers, MEDIA_TYPE)
+
+
+def refusal_of(error: Exception) -> KaituanError:
+    """What a caller is told of an error that is not a refusal; what was not foreseen is logged."""
+    if isinstance(error, PoolTimeoutError):
+        return errors.Busy()
+    if is_outage(error):
+        log.warning("the database is away: %r", error)
+        return errors.DatabaseUnavailable()
+    log.error("not foreseen", exc_info=error)
+    return errors.InternalError()
+
+
+def with_headers(answer: Response, extra: Mapping[str, str]) -> Response:
+    """A copy of an answer, with more headers."""
+    return Response(answer.body, answer.status_code, {**answer.headers, **extra})
 
 
 class BodyLimit:
@@ -162,11 +210,12 @@ def add_problem_handlers(app: FastAPI) -> None:
     app.add_middleware(BodyLimit)
 
     @app.exception_handler(KaituanError)
-    async def on_refusal(request: Request, error: KaituanError) -> JSONResponse:
+    async def on_refusal(request: Request, error: KaituanError) -> Response:
         return problem_response(request, error)
 
     @app.exception_handler(RequestValidationError)
-    async def on_invalid(request: Request, error: RequestValidationError) -> JSONResponse:
+    @app.exception_handler(WebSocketRequestValidationError)
+    async def on_invalid(request: Request, error: ValidationException) -> Response:
         found = [
             FieldProblem(
                 location=".".join(str(part) for part in item["loc"])[:200],
@@ -178,28 +227,26 @@ def add_problem_handlers(app: FastAPI) -> None:
         return problem_response(request, errors.InvalidRequest(), found)
 
     @app.exception_handler(HTTPException)
-    async def on_http(request: Request, error: HTTPException) -> JSONResponse:
+    async def on_http(request: Request, error: HTTPException) -> Response:
         if error.status_code == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
             answer = problem_response(request, errors.BodyTooLarge(limit_bytes=BODY_LIMIT_BYTES))
         else:
             answer = problem_response(request, HTTP_ERRORS.get(error.status_code, errors.BadRequest)())
-        answer.headers.update(error.headers or {})
+        extra = dict(error.headers or {})
         if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
-            answer.headers["allow"] = ", ".join(sorted(_methods_at(request)))
-        return answer
+            extra["allow"] = ", ".join(sorted(_methods_at(request)))
+        return with_headers(answer, extra)
 
     @app.exception_handler(SQLAlchemyError)
     @app.exception_handler(OSError)
-    async def on_outage(request: Request, error: Exception) -> JSONResponse:
-        if isinstance(error, PoolTimeoutError):
-            return problem_response(request, errors.Busy())
-        if is_outage(error):
-            log.warning("the database is away: %r", error)
-            return problem_response(request, errors.DatabaseUnavailable())
-        raise error
+    async def on_outage(request: Request, error: Exception) -> Response:
+        refusal = refusal_of(error)
+        if isinstance(refusal, errors.InternalError):
+            raise error
+        return problem_response(request, refusal)
 
     @app.exception_handler(Exception)
-    async def on_fault(request: Request, _error: Exception) -> JSONResponse:
+    async def on_fault(request: Request, _error: Exception) -> Response:
         return problem_response(request, errors.InternalError())
 
 
@@ -207,6 +254,8 @@ def _methods_at(request: Request) -> set[str]:
     """Every method the request's address answers to. One address may be several routes, each with its own."""
     methods: set[str] = set()
     for route in iter_route_contexts(request.app.routes):
+        if isinstance(route.original_route, WebSocketRoute):
+            continue
         if (pattern := getattr(route, "path_regex", None)) and pattern.match(request.scope["path"]):
             methods |= route.methods or {"GET", "HEAD"}
     return methods

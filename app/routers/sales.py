@@ -1,6 +1,7 @@
 from typing import Annotated
 
 from fastapi import APIRouter, Body, Depends, Query, status
+from fastapi.responses import Response
 
 from app.deps import OPERATOR_ERRORS, LimitQuery, StateDep, require_scope
 from app.domain.errors import (
@@ -19,9 +20,10 @@ from app.domain.operators import Scope
 from app.domain.sales import SaleState
 from app.routers.examples import SALE_CHANGE, SALE_DRAFT
 from app.routers.problems import problems
+from app.routers.shown import NOT_MODIFIED, IfNoneMatch, shown
 from app.schemas.fields import CommunityId, Page, SaleId
 from app.schemas.sales import SaleCreate, SalePublic, SaleUpdate
-from app.services import sales
+from app.services import sales, views
 
 router = APIRouter(prefix="/v1/sales", tags=["sales"])
 operator_router = APIRouter(
@@ -43,10 +45,15 @@ async def list_sales(
     return await sales.list_sales(state, sale_state=sale_state, community_id=community_id, after=after, limit=limit)
 
 
-@router.get("/{sale_id}", responses=problems(SaleNotFound), summary="Get a sale 活动详情")
-async def get_sale(state: StateDep, sale_id: SaleId) -> SalePublic:
+@router.get(
+    "/{sale_id}",
+    response_model=SalePublic,
+    responses=NOT_MODIFIED | problems(SaleNotFound),
+    summary="Get a sale 活动详情",
+)
+async def get_sale(state: StateDep, sale_id: SaleId, if_none_match: IfNoneMatch = None) -> Response:
     """A sale with the live `taken` and `left` of each offer."""
-    return await sales.get_sale(state, sale_id)
+    return shown(await views.show_sale(state, sale_id), if_none_match)
 
 
 @operator_router.post(

@@ -36,25 +36,30 @@ class GroupCounts(BaseModel):
     held: int = Field(description="Seats waiting for their payment 待支付")
     paid: int = Field(description="Seats paid for 已支付")
     left: int = Field(description="Seats one can join 空位；团结束后为 0")
-    leader_name: str
     opened_at: datetime
     deadline_at: datetime
     ended_at: datetime | None
     fail_reason: FailReason | None
 
 
-class GroupPublic(GroupCounts):
+class GroupSummary(GroupCounts):
+    leader_name: str
+
+
+class GroupPublic(GroupSummary):
     members: list[SeatPublic] = Field(description="Taken seats, by number")
 
 
 class GroupList(BaseModel):
     """Nearest to full first, then nearest to their deadline."""
 
-    items: list[GroupCounts]
+    items: list[GroupSummary]
 
 
 class ClaimAnswer(BaseModel):
-    group: GroupPublic
+    """The order, and how full its group was with it."""
+
+    group: GroupCounts
     order: OrderPublic
 
 

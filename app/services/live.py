@@ -1,20 +1,18 @@
-"""Watching a group fill: what it is, then every change, in order, from wherever one left off."""
+"""What there is to see of a group for everybody, as the rows have it: the group, and its changes in order."""
 
-import asyncio
-from collections.abc import AsyncIterator
+from collections import defaultdict
+from collections.abc import Collection, Mapping
 
-from sqlalchemy import func
+from sqlalchemy import and_, func, or_
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from app.domain.groups import FINAL_GROUP_STATES
-from app.models import Event
-from app.schemas.groups import Change, Changes
+from app.models import Event, Group
+from app.schemas.groups import Change
+from app.schemas.live import Tick
 from app.services import groups
 from app.state import State
 
-LOOK_SECONDS = 1.0
-"""How often a watcher looks by itself, in case the word of a change was lost."""
 BATCH = 200
 PUBLIC_TYPES = {
     "group.opened": "group.opened",
@@ -32,90 +30,54 @@ PUBLIC_TYPES = {
 """Which events a stranger may see of a group, and what they are called there."""
 
 
-async def read_changes(state: State, group_id: str, after: int | None) -> Changes:
-    """The group as it is, and its changes after an event id; None: only the group, from now on.
-
-    An id from the future (of a database that was set back) counts as the newest. Raises `GroupNotFound`.
-    """
+async def read_changes(state: State, group_id: str, after: int) -> Tick:
+    """Of a group there is: its changes after an event id from the rows, at most `BATCH`."""
     async with state.database.snapshot() as session:
-        group = await groups.view(session, group_id, None)
-        newest = await _newest(session, group_id)
-        events = [] if after is None else await _events(session, group_id, after)
-    changes = [
-        Change(
-            id=event.id or 0,
-            type=PUBLIC_TYPES[event.type],
-            seat=event.data.get("seat"),
-            at=event.created_at,
-            group=group,
-        )
-        for event in events
-    ]
-    return Changes(
-        group=group,
-        changes=changes,
-        after=changes[-1].id if changes else newest,
-        final=group.state in FINAL_GROUP_STATES and len(events) < BATCH,
+        newest = await read_newest(session, [group_id])
+        return (await read_ticks(session, {group_id: after}, newest))[group_id]
+
+
+async def read_newest(session: AsyncSession, group_ids: Collection[str]) -> dict[str, int]:
+    """The id of the newest change of each of these groups there is."""
+    newest = (
+        select(func.coalesce(func.max(Event.id), 0))
+        .where(Event.group_id == Group.id, col(Event.type).in_(PUBLIC_TYPES))
+        .scalar_subquery()
     )
+    found = await session.exec(select(Group.id, newest).where(col(Group.id).in_(group_ids)))
+    return dict(found.all())
 
 
-async def wait_changes(state: State, group_id: str, after: int | None, wait_seconds: float) -> Changes:
-    """As `read_changes`, but when there is nothing new, wait for it that long. Raises `GroupNotFound`."""
-    give_up_at = asyncio.get_running_loop().time() + wait_seconds
-    async with state.live.listen(group_id) as changed:
-        while True:
-            changed.clear()
-            found = await _look(state, group_id, after)
-            left = give_up_at - asyncio.get_running_loop().time()
-            if after is None or found.changes or found.final or left <= 0 or state.live.closing:
-                return found
-            after = found.after
-            await _wait(changed, min(left, LOOK_SECONDS))
+async def read_ticks(session: AsyncSession, after: Mapping[str, int], newest: Mapping[str, int]) -> dict[str, Tick]:
+    """Groups as they are, with their changes after an event id each; of all of them together at most `BATCH`.
 
-
-async def watch(state: State, group_id: str, after: int | None) -> AsyncIterator[Changes]:
-    """The group, then its changes as they happen, until it is final, the stream has lived long enough, or the
-    process is about to stop.
-
-    The caller has checked that there is such a group.
+    `newest` are the ids of their newest changes, read in the same session.
     """
-    end_at = asyncio.get_running_loop().time() + state.settings.live_stream_seconds
-    async with state.live.listen(group_id) as changed:
-        while True:
-            changed.clear()
-            found = await _look(state, group_id, after)
-            yield found
-            after = found.after
-            if found.final or state.live.closing or asyncio.get_running_loop().time() >= end_at:
-                return
-            if len(found.changes) < BATCH:
-                await _wait(changed, LOOK_SECONDS)
-
-
-async def _look(state: State, group_id: str, after: int | None) -> Changes:
-    """Read in a task of its own: a watcher who leaves is cancelled, and must not take a connection in use along."""
-    looking = asyncio.create_task(read_changes(state, group_id, after))
-    return await asyncio.shield(looking)
-
-
-async def _wait(changed: asyncio.Event, seconds: float) -> None:
-    try:
-        async with asyncio.timeout(seconds):
-            await changed.wait()
-    except TimeoutError:
-        pass
-
-
-async def _events(session: AsyncSession, group_id: str, after: int) -> list[Event]:
-    found = await session.exec(
-        select(Event)
-        .where(Event.group_id == group_id, col(Event.id) > after, col(Event.type).in_(PUBLIC_TYPES))
-        .order_by(col(Event.id))
-        .limit(BATCH),
-    )
-    return list(found.all())
-
-
-async def _newest(session: AsyncSession, group_id: str) -> int:
-    found = await session.exec(select(func.max(Event.id)).where(Event.group_id == group_id))
-    return found.one() or 0
+    shown = await groups.views(session, after)
+    behind = [
+        and_(col(Event.group_id) == group_id, col(Event.id) > known)
+        for group_id, known in after.items()
+        if known < newest[group_id]
+    ]
+    changes: defaultdict[str | None, list[Change]] = defaultdict(list)
+    if behind:
+        found = await session.exec(
+            select(Event)
+            .where(or_(*behind), col(Event.type).in_(PUBLIC_TYPES))
+            .order_by(col(Event.id))
+            .limit(BATCH),
+        )
+        for event in found.all():
+            changes[event.group_id].append(
+                Change(
+                    id=event.id or 0,
+                    type=PUBLIC_TYPES[event.type],
+                    seat=event.data.get("seat"),
+                    at=event.created_at,
+                    group=shown[event.group_id or ""],
+                )
+            )
+    return {
+        group_id: Tick.of(shown[group_id], changes[group_id], known, newest[group_id])
+        for group_id, known in after.items()
+    }

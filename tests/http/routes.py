@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import Any
 
 from fastapi.routing import iter_route_contexts
+from starlette.routing import WebSocketRoute
 
 from app.config import Settings
 from app.main import create_app
@@ -129,7 +130,7 @@ def sample(schema: dict[str, Any]) -> Any:
 
 def _routes() -> Iterator[Route]:
     for context in iter_route_contexts(APP.routes):
-        if context.path is None or context.name is None:
+        if context.path is None or context.name is None or isinstance(context.original_route, WebSocketRoute):
             continue
         path = f"{context.path}/{{path:path}}" if context.methods is None else context.path
         for method in sorted((context.methods or {"GET"}) - {"HEAD"}):

@@ -4,7 +4,7 @@ import httpx
 import pytest
 
 from app.config import Settings
-from app.main import create_app
+from app.main import create_app, in_front
 from tests.service import Service
 
 PAGE = "http://localhost:5173"
@@ -21,7 +21,8 @@ async def test_the_root_leads_to_the_documentation(service: Service) -> None:
 async def test_a_page_of_another_origin_may_call_when_it_is_named(
     service: Service, allowed: str, *, answers: bool
 ) -> None:
-    app = create_app(Settings(cors_origins=allowed), service.state)
+    settings = Settings(cors_origins=allowed)
+    app = in_front(create_app(settings, service.state), settings)
     preflight = {
         "origin": PAGE,
         "access-control-request-method": "POST",

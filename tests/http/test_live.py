@@ -2,109 +2,14 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Iterable
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import AsyncIterator, Iterable
 
-import httpx
 import pytest
 
-from app.gateways.live import CHANNEL
 from app.routers.problems import BODY_LIMIT_BYTES
 from tests.http.refusals import check_refusal, unchanged
-from tests.service import Member, Sale, Service
-
-FOREVER_SECONDS = 30
-"""Longer than anything here takes: only a test that hangs is ended by it."""
-
-
-@dataclass(slots=True)
-class Event:
-    """One server-sent event."""
-
-    id: int | None
-    type: str
-    data: dict[str, Any]
-
-
-class Stream:
-    """A live stream that is being read."""
-
-    def __init__(self, reply: httpx.Response) -> None:
-        self._lines = reply.aiter_lines()
-
-    async def __aiter__(self) -> AsyncIterator[Event]:
-        fields: dict[str, str] = {}
-        async for line in self._lines:
-            name, _, value = line.partition(": ")
-            if line:
-                fields[name] = value
-            elif "data" in fields:
-                number = int(fields["id"]) if "id" in fields else None
-                yield Event(number, fields["event"], json.loads(fields["data"]))
-                fields = {}
-
-    async def take(self, count: int) -> list[Event]:
-        """The next so many events."""
-        found: list[Event] = []
-        async for event in self:
-            found.append(event)
-            if len(found) == count:
-                return found
-        raise AssertionError(f"the stream ended after {found}")
-
-    async def rest(self) -> list[Event]:
-        """Every event until the stream ends by itself."""
-        return [event async for event in self]
-
-
-@asynccontextmanager
-async def watching(service: Service, group_id: str, after: int | None = None) -> AsyncIterator[Stream]:
-    """A live stream, as an EventSource opens it; `after` when it comes back after a cut."""
-    headers = {"accept": "text/event-stream"} | ({} if after is None else {"last-event-id": str(after)})
-    async with asyncio.timeout(FOREVER_SECONDS):
-        async with service.http.stream("GET", f"/v1/groups/{group_id}/live", headers=headers) as reply:
-            assert reply.status_code == 200
-            assert reply.headers["content-type"].startswith("text/event-stream")
-            assert reply.headers["cache-control"] == "no-store"
-            yield Stream(reply)
-
-
-async def opened(service: Service, **terms: Any) -> tuple[Sale, Member, dict[str, Any]]:
-    """A sale, a leader, and the answer to opening a group."""
-    sale = await service.sale(**terms)
-    leader = await service.member("Leonore")
-    reply = await leader.open(sale)
-    assert reply.status_code == 201, reply.text
-    return sale, leader, dict(reply.json())
-
-
-async def joined(service: Service, sale: Sale, group_id: str, name: str = "guest") -> tuple[Member, str]:
-    """A new member of the group, and the id of their order."""
-    member = await service.member(name)
-    reply = await member.join(sale, group_id)
-    assert reply.status_code == 201, reply.text
-    return member, str(reply.json()["order"]["id"])
-
-
-async def poll(service: Service, group_id: str, **query: float) -> dict[str, Any]:
-    """One long poll."""
-    reply = await service.http.get(f"/v1/groups/{group_id}/changes", params=query)
-    assert reply.status_code == 200, reply.text
-    return dict(reply.json())
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    """Wait for something that nobody announces."""
-    async with asyncio.timeout(FOREVER_SECONDS):
-        while not condition():  # noqa: ASYNC110 - nobody announces it
-            await asyncio.sleep(0.01)
-
-
-async def until_listened(service: Service, group_id: str, count: int = 1) -> None:
-    """Wait until so many wait for changes of the group."""
-    await until(lambda: len(service.state.live._listeners.get(group_id, ())) == count)
+from tests.http.watchers import FOREVER_SECONDS, Stream, joined, opened, poll, until_listened, watching
+from tests.service import Service
 
 
 async def test_snapshot_first_then_every_change_until_the_end(service: Service) -> None:
@@ -316,15 +221,6 @@ async def test_poll_of_a_group_that_is_over_does_not_wait_for_more(service: Serv
     assert [change["type"] for change in whole["changes"]][-2:] == ["seat.released", "group.failed"]
     again = await poll(service, group_id, after=whole["after"], wait=FOREVER_SECONDS)
     assert (again["changes"], again["final"]) == ([], True)
-
-
-async def test_word_of_another_process_is_passed_on(service: Service) -> None:
-    live, group_id = service.state.live, f"grp_{'f' * 32}"
-    async with live.listen(group_id) as mine, live.listen(f"grp_{'e' * 32}") as other:
-        assert await live._client.publish(CHANNEL, f"grp_{'0' * 32} {group_id}") >= 1
-        async with asyncio.timeout(FOREVER_SECONDS):
-            await mine.wait()
-        assert not other.is_set()
 
 
 async def test_change_whose_word_was_lost_is_seen(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:

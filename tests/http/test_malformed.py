@@ -186,9 +186,11 @@ async def test_id_of_nothing_in_the_body(world: World, route: Route) -> None:
             holder[name] = own
 
 
-@routes(
-    [route for route in ROUTES if any(parameter["in"] in {"query", "header"} for parameter in route.parameters)]
-)
+def _can_be_wrong(parameter: dict[str, Any]) -> bool:
+    return parameter["in"] in {"query", "header"} and parameter["name"] != "if-none-match"
+
+
+@routes([route for route in ROUTES if any(map(_can_be_wrong, route.parameters))])
 async def test_parameter_of_a_wrong_form(world: World, route: Route) -> None:
     body = world.filled(route.examples[0]) if route.examples else None
     sent = 0

@@ -1,0 +1,186 @@
+"""The fast lane: what everybody does at eight o'clock, served without what it does not use.
+
+Its routes are declared like all others, in `groups.py` and `sales.py`, and call the same service functions. The
+lane takes a request only when its form is beyond doubt; everything else, and so every error about the form, is left
+to the declared route. `tests/http/test_lane.py` holds one against the other.
+"""
+
+import re
+from collections.abc import Awaitable, Callable, Mapping
+from typing import cast
+
+from pydantic import ValidationError
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app.domain.errors import KaituanError
+from app.routers.limits import count_claim
+from app.routers.problems import problem_template, refusal_of
+from app.routers.shown import is_known, view_headers
+from app.schemas.groups import ClaimCreate
+from app.services import claims, views
+from app.services.sessions import read_access_token
+from app.services.views import View
+from app.state import State
+
+MAX_BODY_BYTES = 4096
+HEADERS = {
+    *(b"authorization", b"idempotency-key", b"content-type", b"content-length", b"transfer-encoding"),
+    *(b"if-none-match", b"accept-language"),
+}
+REQUEST_KEY = re.compile(rb"[!-~]{1,128}")
+BEARER = b"Bearer "
+JSON = (b"content-type", b"application/json")
+
+Claim = Callable[[State, str, str, ClaimCreate, str], Awaitable[bytes]]
+Show = Callable[[State, str, str | None], Awaitable[View]]
+
+
+async def _show_sale(state: State, sale_id: str, _viewer_id: str | None) -> View:
+    return await views.show_sale(state, sale_id)
+
+
+SALE, GROUP = re.compile("sal_[0-9a-f]{32}"), re.compile("grp_[0-9a-f]{32}")
+CLAIMS: dict[tuple[str, str], tuple[re.Pattern[str], Claim]] = {
+    ("sales", "groups"): (SALE, claims.open_group),
+    ("groups", "seats"): (GROUP, claims.join),
+}
+SHOWS: dict[str, tuple[re.Pattern[str], Show]] = {"sales": (SALE, _show_sale), "groups": (GROUP, views.show_group)}
+
+
+class Lane:
+    """ASGI middleware: serves `POST /v1/sales/{id}/groups`, `POST /v1/groups/{id}/seats`, `GET /v1/sales/{id}` and
+    `GET /v1/groups/{id}`, and passes on the rest.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        left: Receive | None = receive
+        if scope["type"] == "http":
+            match scope["method"], scope["path"].split("/"):
+                case "POST", ["", "v1", noun, id_, verb] if (noun, verb) in CLAIMS:
+                    pattern, claim = CLAIMS[noun, verb]
+                    if pattern.fullmatch(id_):
+                        left = await _claim(claim, id_, scope, receive, send)
+                case "GET", ["", "v1", noun, id_] if noun in SHOWS:
+                    pattern, show = SHOWS[noun]
+                    if pattern.fullmatch(id_) and await _show(show, id_, scope, send):
+                        left = None
+        if left is not None:
+            await self.app(scope, left, send)
+
+
+async def _claim(claim: Claim, id_: str, scope: Scope, receive: Receive, send: Send) -> Receive | None:
+    """Serve a claim and return None; or return what the declared route has to receive."""
+    headers = _headers(scope)
+    key, length = headers.get(b"idempotency-key", b""), headers.get(b"content-length", b"")
+    state, member_id = _viewer(scope, headers)
+    if (
+        member_id is None
+        or headers.get(b"content-type") != JSON[1]
+        or not REQUEST_KEY.fullmatch(key)
+        or not length.isdigit()
+        or int(length) > MAX_BODY_BYTES
+        or b"transfer-encoding" in headers
+    ):
+        return receive
+    content = await _read(receive)
+    if content is None:
+        return receive  # the caller has gone
+    try:
+        body = ClaimCreate.model_validate_json(content)
+    except ValidationError:
+        return _after(content, receive)
+    try:
+        client = scope.get("client")
+        limits = count_claim(state, member_id, client[0] if client else "")
+        answer = await claim(state, member_id, id_, body, key.decode())
+    except KaituanError as error:
+        await _refuse(error, headers, send)
+    except Exception as error:  # noqa: BLE001 - nobody is above us
+        await _refuse(refusal_of(error), headers, send)
+    else:
+        extra = [(name.encode(), value.encode()) for name, value in limits.items()]
+        await _send(send, 201, [JSON, *extra], answer)
+    return None
+
+
+async def _show(show: Show, id_: str, scope: Scope, send: Send) -> bool:
+    """Serve a view; False when it is for the declared route to refuse."""
+    headers = _headers(scope)
+    state, viewer_id = _viewer(scope, headers)
+    refused = viewer_id is None and b"authorization" in headers and show is not _show_sale
+    if refused or b"content-length" in headers or b"transfer-encoding" in headers:
+        return False
+    try:
+        view = await show(state, id_, viewer_id)
+    except KaituanError as error:
+        await _refuse(error, headers, send)
+        return True
+    except Exception as error:  # noqa: BLE001 - nobody is above us
+        await _refuse(refusal_of(error), headers, send)
+        return True
+    tags = headers.get(b"if-none-match")
+    if tags is not None and is_known(view, tags.decode("latin-1")):
+        await send({"type": "http.response.start", "status": 304, "headers": view_headers(view)})
+        await send({"type": "http.response.body", "body": b""})
+    else:
+        await _send(send, 200, [JSON, *view_headers(view)], view.body)
+    return True
+
+
+def _headers(scope: Scope) -> Mapping[bytes, bytes]:
+    """The headers the lane reads; of one that comes twice the first, as the declared route reads it."""
+    found: dict[bytes, bytes] = {}
+    for name, value in scope["headers"]:
+        if name in HEADERS:
+            found.setdefault(name, value)
+    return found
+
+
+def _viewer(scope: Scope, headers: Mapping[bytes, bytes]) -> tuple[State, str | None]:
+    """The state, and the member whose token is beyond doubt."""
+    state = cast("State", scope["state"]["kaituan"])
+    authorization = headers.get(b"authorization", b"")
+    if not authorization.startswith(BEARER):
+        return state, None
+    try:
+        return state, read_access_token(state, authorization[len(BEARER) :].decode("latin-1"))
+    except KaituanError:
+        return state, None
+
+
+async def _read(receive: Receive) -> bytes | None:
+    """The body, which told its length; None when it did not come."""
+    message = await receive()
+    content: bytes = message.get("body", b"")
+    while message["type"] == "http.request" and message.get("more_body"):
+        message = await receive()
+        content += message.get("body", b"")
+    return content if message["type"] == "http.request" else None
+
+
+def _after(content: bytes, receive: Receive) -> Receive:
+    """Receive a body that was read already, then the rest."""
+    messages: list[Message] = [{"type": "http.request", "body": content, "more_body": False}]
+
+    async def again() -> Message:
+        return messages.pop() if messages else await receive()
+
+    return again
+
+
+async def _refuse(error: KaituanError, headers: Mapping[bytes, bytes], send: Send) -> None:
+    accept = headers.get(b"accept-language")
+    problem = problem_template(error, None if accept is None else accept.decode("latin-1"))
+    await send(
+        {"type": "http.response.start", "status": problem.status_code, "headers": list(problem.raw_headers)},
+    )
+    await send({"type": "http.response.body", "body": problem.body})
+
+
+async def _send(send: Send, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
+    headers.append((b"content-length", b"%d" % len(body)))
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

@@ -1,0 +1,101 @@
+"""Groups and sales as they are shown, remembered for a moment and shared by everybody who looks.
+
+A change drops what is remembered, in every process that hears of it; a word that is lost costs a second. While the
+database is away, what was seen last is shown.
+"""
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from sqlmodel import col, select
+
+from app.domain.errors import GroupNotFound, KaituanError, SaleNotFound
+from app.domain.sales import SaleState
+from app.models import Group, Member, Sale
+from app.schemas.sales import SalePublic
+from app.services import groups, sales
+from app.services.groups import Seated
+from app.services.terms import forget_sale
+from app.state import State
+
+
+class View:
+    """A body of JSON and its entity tag."""
+
+    __slots__ = ("body", "etag")
+
+    def __init__(self, body: str) -> None:
+        self.body = body.encode()
+        self.etag = f'"{hashlib.blake2b(self.body, digest_size=12).hexdigest()}"'
+
+
+@dataclass(slots=True)
+class _SeenGroup:
+    group: Group
+    leader_name: str
+    seats: list[Seated]
+    views: dict[str | None, View] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class _SeenSale:
+    sale: SalePublic
+    taken: dict[str, int] = field(default_factory=dict)
+    view: View | None = None
+
+
+async def show_group(state: State, group_id: str, viewer_id: str | None) -> View:
+    """A `GroupPublic` for a viewer: everybody outside the group sees the same. Raises `GroupNotFound`."""
+    memory = state.memory(_read_groups)
+    seen = memory.fresh(group_id) or await memory.read(group_id)
+    if not any(seat.member_id == viewer_id for seat in seen.seats):
+        viewer_id = None
+    view = seen.views.get(viewer_id)
+    if view is None:
+        shown = groups.present(seen.group, seen.seats, seen.leader_name, viewer_id)
+        view = seen.views[viewer_id] = View(shown.model_dump_json())
+    return view
+
+
+async def show_sale(state: State, sale_id: str) -> View:
+    """A `SalePublic` with the counts of this moment. Raises `SaleNotFound`, also for a draft."""
+    memory = state.memory(_read_sales)
+    seen = memory.fresh(sale_id) or await memory.read(sale_id)
+    taken = await sales.count_taken(state, seen.sale)
+    if seen.view is None or taken != seen.taken:
+        seen.view, seen.taken = View(sales.with_counts(seen.sale, taken).model_dump_json()), taken
+    return seen.view
+
+
+def forget(state: State, ids: Iterable[str]) -> None:
+    """Read these groups and sales anew when they are next looked at: they changed."""
+    seen_groups, seen_sales = state.memory(_read_groups), state.memory(_read_sales)
+    for id_ in ids:
+        if id_.startswith("grp_"):
+            seen_groups.drop(id_)
+        else:
+            seen_sales.drop(id_)
+            forget_sale(state, id_)
+
+
+async def _read_groups(state: State, group_ids: Sequence[str]) -> list[_SeenGroup | KaituanError]:
+    async with state.database.snapshot() as session:
+        rows = await session.exec(
+            select(Group, Member.name)
+            .join(Member, col(Member.id) == Group.leader_id)
+            .where(col(Group.id).in_(group_ids)),
+        )
+        seats = await groups.read_all_seats(session, group_ids)
+    found = {group.id: _SeenGroup(group, name, seats[group.id]) for group, name in rows.all()}
+    return [found.get(group_id) or GroupNotFound() for group_id in group_ids]
+
+
+async def _read_sales(state: State, sale_ids: Sequence[str]) -> list[_SeenSale | KaituanError]:
+    async with state.database.snapshot() as session:
+        rows = await session.exec(
+            select(Sale).where(col(Sale.id).in_(sale_ids), Sale.state != SaleState.DRAFT),
+        )
+        shown = await sales.describe(session, list(rows.all()))
+    found = {sale.id: _SeenSale(sale) for sale in shown}
+    return [found.get(sale_id) or SaleNotFound() for sale_id in sale_ids]
