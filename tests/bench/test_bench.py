@@ -1,0 +1,70 @@
+"""`make bench` as it is run: it measures, prints, and leaves nothing behind."""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import psutil
+import pytest
+
+from bench.__main__ import attempt
+from bench.load import Unexpected
+from bench.report import Report
+
+ROOT = Path(__file__).parents[2]
+PARTS = ("claim", "naive", "refusal", "read", "latency", "live")
+RATIOS = {"claim_vs_empty", "claim_vs_naive", "refusal_vs_empty", "read_vs_empty", "live_vs_fastapi_sse"}
+OTHERS = {"claim_cpu_us", "empty_cpu_us", "p50_ms", "p99_ms", "fsync_us"}
+
+
+def test_a_quick_run_measures_and_leaves_nothing_behind() -> None:
+    """Every reply had its status and every claim its order, or there would be no figure."""
+    only = [word for part in PARTS for word in ("--only", part)]
+    with tempfile.TemporaryDirectory(prefix="kaituan-test-") as folder:
+        done = subprocess.run(
+            [sys.executable, "-m", "bench", "--quick", *only],
+            cwd=ROOT,
+            env=os.environ | {"TMPDIR": folder},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        told = json.loads(done.stdout.splitlines()[-1])
+        assert told.keys() >= RATIOS | OTHERS
+        assert [name for name in RATIOS if not told[name] > 0] == []
+        assert "fsync on, synchronous_commit on" in done.stdout
+        assert list(Path(folder).iterdir()) == []
+        assert [one.pid for one in psutil.process_iter() if folder in " ".join(_command(one))] == []
+
+
+def test_what_there_is_to_measure_is_said() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "bench", "--only", "everything"],
+        cwd=ROOT,
+        env=os.environ | {"COLUMNS": "200"},
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert b"there are claim, naive, refusal, read, latency, live, growth, settle" in done.stderr
+
+
+@pytest.mark.parametrize("error", [Unexpected("a 500"), OSError("no files left")])
+async def test_a_measurement_that_fails_is_not_reported(error: Exception) -> None:
+    async def measure() -> None:
+        raise error
+
+    report = Report()
+    await attempt(report, "claim", measure())
+    assert str(error) in report.failures["claim"]
+
+
+def _command(process: psutil.Process) -> list[str]:
+    try:
+        return list(process.cmdline())
+    except psutil.Error:
+        return []
