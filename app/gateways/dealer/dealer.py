@@ -2,7 +2,8 @@
 
 import asyncio
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import chain
@@ -37,7 +38,9 @@ REQUEST_TTL_MS = 3_600_000
 CLOSED_TTL_MS = 600_000
 """How long a closed group is remembered, so that claims on their way to it are refused without a load."""
 KEEP_AFTER_SALE = timedelta(days=1)
-LOADING_LOCK_MS = 10_000
+LOADING_MS = 5_000
+"""How long a sale waits for a loader of which nothing is heard: its process is dead."""
+RENEW_SECONDS = 1.0
 LOADING_WAIT_SECONDS = 5.0
 IN_FLIGHT_SECONDS = 30
 """A claim that was dealt this long ago and has no order is dead: its process did not live to commit."""
@@ -61,7 +64,7 @@ class Script:
 
 
 DEAL, RELEASE, MARK_PAID = Script("deal"), Script("release"), Script("mark_paid")
-CLOSE_GROUP, UNLOCK = Script("close_group"), Script("unlock")
+CLOSE_GROUP, FORGET, WRITE, UNLOCK = Script("close_group"), Script("forget"), Script("write"), Script("unlock")
 
 
 class Refused(Exception):
@@ -159,7 +162,8 @@ class Dealer:
 
     async def forget(self, sale_id: str) -> None:
         """Have the sale loaded from the rows before the next claim on it."""
-        await self._twice("UNLINK", Keys(sale_id).terms)
+        keys = Keys(sale_id)
+        await self._run(FORGET, (keys.terms, keys.loading), ())
 
     async def is_loaded(self, sale_id: str) -> bool:
         """Whether claims on this sale can be dealt."""
@@ -196,78 +200,77 @@ class Dealer:
         """Raise `DealerUnavailable` when Redis does not answer."""
         await self._twice("PING")
 
-    async def was_left_alone(self, now: datetime, seconds: float) -> bool:
-        """Whether Redis was restarted, replaced or emptied, or nobody compared it with the rows for so long: its
-        data may be old.
+    async def server(self) -> str:
+        """Which server this is, and how many keys it evicted since it started."""
+        lines: list[str] = (await self._twice("INFO")).decode().splitlines()
+        told = dict(line.split(":", 1) for line in lines if ":" in line)
+        return f"{told['run_id']} {told['evicted_keys']}"
+
+    async def was_left_alone(self, server: str, now: datetime, seconds: float) -> bool:
+        """Whether Redis was restarted, replaced or emptied, had to evict keys, or nobody compared it with the rows
+        for so long: its data may be old, or not all there.
         """
-        server, seen = await self._twice("HMGET", WATCH_KEY, "server", "seen")
-        if server is None or seen is None or server.decode() != await self._run_id():
+        noted, seen = await self._twice("HMGET", WATCH_KEY, "server", "seen")
+        if noted is None or seen is None or noted.decode() != server:
             return True
         return not 0 <= milliseconds(now) - int(seen) <= seconds * 1000
 
-    async def note_watch(self, now: datetime) -> None:
-        """Note, in its own data, which server this is and when it was compared: a flush takes the note away."""
-        await self._twice("HSET", WATCH_KEY, "server", await self._run_id(), "seen", milliseconds(now))
+    async def note_watch(self, server: str, now: datetime) -> None:
+        """Note, in its own data, which server was compared and when: a flush takes the note away."""
+        await self._twice("HSET", WATCH_KEY, "server", server, "seen", milliseconds(now))
 
-    async def _run_id(self) -> str:
-        lines: list[str] = (await self._twice("INFO", "server")).decode().splitlines()
-        return next(line.partition(":")[2] for line in lines if line.startswith("run_id:"))
+    @asynccontextmanager
+    async def loading(self, sale_id: str, now: datetime) -> AsyncIterator[tuple[str, list[Claim]] | None]:
+        """Stop dealing for a sale, with the right to load it for the time of the context.
 
-    async def begin_load(self, sale_id: str, now: datetime) -> tuple[str, list[Claim]] | None:
-        """Stop dealing for a sale and take the right to load it.
-
-        Returns a token for `finish_load` and the claims that were dealt a moment ago and may not have their
-        rows yet. Returns None when somebody else has just loaded it.
+        Yields a token for `write` and the claims that were dealt a moment ago and may not have their rows yet;
+        None when somebody else has just loaded it. Raises `Busy` when somebody else is at it for too long.
         """
         keys, token = Keys(sale_id), token_hex(8)
         give_up_at = asyncio.get_running_loop().time() + LOADING_WAIT_SECONDS
-        while not await self._twice("SET", keys.loading, token, "NX", "PX", LOADING_LOCK_MS):
+        while not await self._twice("SET", keys.loading, token, "NX", "PX", LOADING_MS):
             if asyncio.get_running_loop().time() > give_up_at:
                 raise Busy
             await asyncio.sleep(0.02)
             if await self.is_loaded(sale_id):
-                return None
-        await self.forget(sale_id)
-        since = milliseconds(now - timedelta(seconds=IN_FLIGHT_SECONDS))
-        ids = await self._twice("ZRANGEBYSCORE", keys.pending, since, "+inf")
-        return token, await self._claims(keys, ids)
-
-    async def finish_load(self, token: str, image: SaleImage, in_flight: Iterable[Claim]) -> None:
-        """Replace what Redis has of a sale by its rows and the claims in flight, and deal again."""
-        keys = Keys(image.sale_id)
-        expires = milliseconds(image.closes_at + KEEP_AFTER_SALE)
-        claims = merge(image, in_flight)
-        stale = [keys.claims, keys.purchases, keys.former]
-        for offer_id in image.stocks:
-            stale += [keys.offer(offer_id), keys.units(offer_id)]
-        for group_id in image.groups:
-            stale += [keys.group(group_id), keys.seats(group_id)]
-        terms: dict[str, Part] = {
-            "selling": image.selling,
-            "opens": milliseconds(image.opens_at),
-            "closes": milliseconds(image.closes_at),
-            "member_limit": image.member_limit,
-            "group_size": image.group_size,
-            "expires": expires,
-        }
+                yield None
+                return
+        renewing = asyncio.create_task(self._renew(keys, token))
         try:
-            for ids in chunks(stale):
-                await self._once("UNLINK", *ids)
-            commands: list[tuple[Part, ...]] = [
-                ("SET", key, value, "PXAT", expires) for key, value in bitmaps(keys, image, claims).items()
-            ]
-            for key, mapping in hashes(keys, image, claims).items():
-                for items in chunks(list(mapping.items())):
-                    commands += [("HSET", key, *chain.from_iterable(items)), ("PEXPIREAT", key, expires)]
-            for members in chunks(image.former):
-                commands += [("SADD", keys.former, *members), ("PEXPIREAT", keys.former, expires)]
-            for some in chunks(commands, COMMANDS_AT_ONCE):
-                await self._all([*some, ("PEXPIRE", keys.loading, LOADING_LOCK_MS)])
-            # The terms come last: with them the sale is loaded.
-            await self._once("HSET", keys.terms, *chain.from_iterable(terms.items()))
-            await self._once("PEXPIREAT", keys.terms, expires)
+            await self._twice("UNLINK", keys.terms)
+            since = milliseconds(now - timedelta(seconds=IN_FLIGHT_SECONDS))
+            ids = await self._twice("ZRANGEBYSCORE", keys.pending, since, "+inf")
+            yield token, await self._claims(keys, ids)
         finally:
+            renewing.cancel()
             await self._run(UNLOCK, (keys.loading,), (token,))
+
+    async def write(self, token: str, image: SaleImage, in_flight: Iterable[Claim]) -> bool:
+        """Replace what Redis has of a sale by its rows and the claims in flight, and deal again.
+
+        False when the loading was overtaken: the sale changed meanwhile and has to be loaded once more.
+        """
+        keys = Keys(image.sale_id)
+        # Packing a large sale takes a while; others get their turns meanwhile.
+        commands = await asyncio.to_thread(_commands, keys, image, merge(image, in_flight))
+        for some in chunks(commands, COMMANDS_AT_ONCE):
+            if not await self._run(WRITE, (keys.loading,), (token, LOADING_MS, *_flat(some))):
+                return False
+        # The terms come last: with them the sale is loaded.
+        expires = milliseconds(image.closes_at + KEEP_AFTER_SALE)
+        terms: tuple[Part, ...] = (
+            *("selling", image.selling, "opens", milliseconds(image.opens_at)),
+            *("closes", milliseconds(image.closes_at), "member_limit", image.member_limit),
+            *("group_size", image.group_size, "expires", expires),
+        )
+        last = [("HSET", keys.terms, *terms), ("PEXPIREAT", keys.terms, expires), ("UNLINK", keys.loading)]
+        return bool(await self._run(WRITE, (keys.loading,), (token, LOADING_MS, *_flat(last))))
+
+    async def _renew(self, keys: Keys, token: str) -> None:
+        while True:
+            await asyncio.sleep(RENEW_SECONDS)
+            with suppress(DealerUnavailable):
+                await self._run(WRITE, (keys.loading,), (token, LOADING_MS))
 
     async def _claims(self, keys: Keys, ids: list[bytes]) -> list[Claim]:
         if not ids:
@@ -317,6 +320,31 @@ def chunks(items: list[Item], size: int = CHUNK) -> Iterator[list[Item]]:
     """Parts of at most `size` items."""
     for start in range(0, len(items), size):
         yield items[start : start + size]
+
+
+def _commands(keys: Keys, image: SaleImage, claims: list[Claim]) -> list[tuple[Part, ...]]:
+    """What writes a sale to Redis, except its terms."""
+    expires = milliseconds(image.closes_at + KEEP_AFTER_SALE)
+    stale = [keys.claims, keys.purchases, keys.former]
+    for offer_id in image.stocks:
+        stale += [keys.offer(offer_id), keys.units(offer_id)]
+    for group_id in image.groups:
+        stale += [keys.group(group_id), keys.seats(group_id)]
+    commands: list[tuple[Part, ...]] = [("UNLINK", *some) for some in chunks(stale)]
+    for key, value in bitmaps(keys, image, claims).items():
+        commands.append(("SET", key, value, "PXAT", expires))
+    for key, mapping in hashes(keys, image, claims).items():
+        for items in chunks(list(mapping.items())):
+            commands += [("HSET", key, *chain.from_iterable(items)), ("PEXPIREAT", key, expires)]
+    for members in chunks(image.former):
+        commands += [("SADD", keys.former, *members), ("PEXPIREAT", keys.former, expires)]
+    return commands
+
+
+def _flat(commands: Iterable[tuple[Part, ...]]) -> Iterator[Part]:
+    for command in commands:
+        yield len(command)
+        yield from command
 
 
 def _refusal(verdict: str, rest: list[bytes]) -> KaituanError:
