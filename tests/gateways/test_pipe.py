@@ -1,6 +1,7 @@
 """The one connection to Redis: in order, together, and honest about what is not known."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 
 import pytest
@@ -144,12 +145,13 @@ async def test_name_and_password_and_database(valkey: str) -> None:
     admin = Pipe(valkey)
     await admin.call("ACL", "SETUSER", "pipe-tester", "on", ">a-password", "~*", "+@all")
     try:
-        pipe = Pipe(valkey.replace("redis://", "redis://pipe-tester:a-password@").rstrip("/0").rstrip("/") + "/3")
+        server = re.sub(r"/\d*$", "", valkey).removeprefix("redis://")
+        pipe = Pipe(f"redis://pipe-tester:a-password@{server}/3")
         assert await pipe.call("ACL", "WHOAMI") == b"pipe-tester"
         info = (await pipe.call("CLIENT", "INFO")).decode()
         assert " db=3 " in info
         pipe.close()
-        wrong = Pipe(valkey.replace("redis://", "redis://pipe-tester:wrong@"))
+        wrong = Pipe(f"redis://pipe-tester:wrong@{server}")
         with pytest.raises(ConnectionError, match="WRONGPASS"):
             await wrong.call("PING")
     finally:

@@ -1,6 +1,7 @@
 -- Have a sale loaded from the rows before anything of it is dealt, also when it is being loaded at this moment.
 --
 -- KEYS  1 terms (hash)  2 loading (string)
+-- ARGV  none
 -- Returns  1
 -- Replay   forgets what is forgotten.
 
