@@ -19,19 +19,20 @@ Work = Callable[[Sequence[Item]], Awaitable[Sequence[Result | BaseException]]]
 
 
 class Batches(Generic[Key, Item, Result]):
-    """Calls of `work(items)`, one after the other, each with all items that wait, at most `size` of them.
+    """Calls of `work(items)`, at most `lanes` at a time, each with all items that wait, at most `size` of them.
 
     `work` returns one result or exception per item, in order; what it raises itself is every item's exception.
     Beyond `limit` waiting items `ask` raises `Busy`.
     """
 
-    def __init__(self, work: Work[Item, Result], *, size: int = 500, limit: int = 5000) -> None:
+    def __init__(self, work: Work[Item, Result], *, size: int = 500, limit: int = 5000, lanes: int = 1) -> None:
         self._work = work
         self._size = size
         self._limit = limit
+        self._lanes = lanes
         self._waiting: dict[Key, Item] = {}
         self._futures: dict[Key, list[asyncio.Future[Result]]] = {}
-        self._running: asyncio.Task[None] | None = None
+        self._running: set[asyncio.Task[None]] = set()
 
     def ask(self, key: Key, item: Item) -> asyncio.Future[Result]:
         """The result for an item, to be awaited. A key that is asked again before its result is there is the same
@@ -46,8 +47,8 @@ class Batches(Generic[Key, Item, Result]):
             raise Busy
         self._waiting[key] = item
         self._futures[key] = [future]
-        if self._running is None:
-            self._running = asyncio.get_running_loop().create_task(self._run())
+        if len(self._running) < self._lanes:
+            self._running.add(asyncio.get_running_loop().create_task(self._run()))
         return future
 
     def is_asked(self, key: Key) -> bool:
@@ -56,15 +57,15 @@ class Batches(Generic[Key, Item, Result]):
 
     async def drain(self) -> None:
         """Wait until nothing is left to do."""
-        while self._running is not None:
-            await asyncio.gather(self._running, return_exceptions=True)
+        while self._running:
+            await asyncio.gather(*self._running, return_exceptions=True)
 
     async def _run(self) -> None:
         try:
             while self._waiting:
                 await self._run_once()
-        finally:
-            self._running = None
+        finally:  # at once: whoever asks from now on needs another
+            self._running -= {asyncio.current_task()}
 
     async def _run_once(self) -> None:
         keys = list(islice(self._waiting, self._size))

@@ -54,11 +54,12 @@ class State:
         *,
         size: int = 500,
         limit: int = 5000,
+        lanes: int = 1,
     ) -> Batches[Any, Item, Result]:
-        """The one queue of this process for `work(state, items)`: `size` at once, `limit` in waiting."""
+        """The one queue of this process for `work(state, items)`: see `Batches`."""
         found = self._batches.get(work)
         if found is None:
-            found = self._batches[work] = Batches(partial(work, self), size=size, limit=limit)
+            found = self._batches[work] = Batches(partial(work, self), size=size, limit=limit, lanes=lanes)
         return found
 
     def memory(

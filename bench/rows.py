@@ -88,27 +88,23 @@ class World:
             f"generate_series(0, {count - 1}) AS i",
         )
 
-    async def add_sale(self, *, stock: int, group_size: int = 3) -> Sale:
-        """A sale that is live for two days, of a product of its own."""
+    async def add_sale(self, *, stock: int, **terms: Any) -> Sale:
+        """A sale that is live for two days, of a product of its own; `terms` are those of `SaleCreate`."""
         async with self.open() as state:
             community = await create_community(state, CommunityCreate(name="bench", purpose="", audience=""))
             product = await create_product(state, ProductCreate(title="bench", skus=["one"]))
             now = state.clock()
-            sale = await create_sale(
-                state,
-                SaleCreate(
-                    community_id=community.id,
-                    title="bench",
-                    opens_at=now - timedelta(seconds=1),
-                    closes_at=now + timedelta(days=2),
-                    group_size=group_size,
-                    group_ttl_seconds=DAY,
-                    hold_ttl_seconds=DAY,
-                    order_limit=1,
-                    member_limit=MEMBER_LIMIT,
-                    offers=[OfferCreate(sku_id=product.skus[0].id, price=PRICE, stock=stock)],
-                ),
-            )
+            given = {
+                "opens_at": now - timedelta(seconds=1),
+                "closes_at": now + timedelta(days=2),
+                "group_size": 3,
+                "group_ttl_seconds": DAY,
+                "hold_ttl_seconds": DAY,
+                "member_limit": MEMBER_LIMIT,
+            } | terms
+            offers = [OfferCreate(sku_id=product.skus[0].id, price=PRICE, stock=stock)]
+            body = SaleCreate(community_id=community.id, title="bench", offers=offers, **given)
+            sale = await create_sale(state, body)
             await publish_sale(state, sale.id)
         return Sale(sale.id, sale.offers[0].id, product.id, stock)
 

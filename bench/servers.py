@@ -310,7 +310,7 @@ def running(
         _wait_for(process, port, log)
         yield Process(pid=process.pid, port=port)
         if process.poll() is not None:
-            raise NotReady(f"{arguments[-1]} ended by itself:\n{_tail(log)}")
+            raise NotReady(f"{arguments[-1]} ended by itself:\n{tail(log)}")
     finally:
         process.terminate()
         try:
@@ -324,7 +324,7 @@ def _wait_for(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
     give_up_at = time.monotonic() + START_SECONDS
     while port:
         if process.poll() is not None or time.monotonic() > give_up_at:
-            raise NotReady(f"{' '.join(map(str, process.args[1:]))} did not start:\n{_tail(log)}")  # type: ignore[index]
+            raise NotReady(f"{' '.join(map(str, process.args[1:]))} did not start:\n{tail(log)}")  # type: ignore[index]
         try:
             socket.create_connection(("127.0.0.1", port), timeout=1).close()
         except OSError:
@@ -333,7 +333,7 @@ def _wait_for(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
             return
 
 
-def _tail(log: Path) -> str:
+def tail(log: Path) -> str:
     return "\n".join(log.read_text(errors="replace").splitlines()[-LOG_LINES_SHOWN:])
 
 

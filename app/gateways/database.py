@@ -26,6 +26,9 @@ log = logging.getLogger(__name__)
 PROJECT = Path(__file__).parents[2] / "pyproject.toml"
 SQLITE_FILE = "kaituan.sqlite3"
 SQLITE_BUSY_SECONDS = 20
+POSTGRESQL_SETTINGS = {"plan_cache_mode": "force_custom_plan", "jit": "off"}
+"""A plan that was made and kept while a table was empty reads all of it when it is full; and no query of ours is worth
+compiling."""
 OUTAGE_CLASSES = {"08", "40", "53", "57"}
 """SQLSTATE classes: connection, rollback (deadlock), out of resources, shutdown and recovery."""
 
@@ -61,14 +64,15 @@ class Database:
         if self.is_sqlite:
             options["connect_args"] = {"timeout": SQLITE_BUSY_SECONDS, "isolation_level": None}
         else:
-            options |= {"pool_pre_ping": True, "connect_args": {"timeout": 10, "command_timeout": 30}}
+            connect = {"timeout": 10, "command_timeout": 30, "server_settings": POSTGRESQL_SETTINGS}
+            options |= {"pool_pre_ping": True, "connect_args": connect}
         self.engine: AsyncEngine = create_async_engine(self.url, **options)
         if self.is_sqlite:
             event.listen(self.engine.sync_engine, "connect", _prepare_sqlite)
             event.listen(self.engine.sync_engine, "begin", _begin_sqlite)
         # SQLite has one writer. Waiting here is fair and wakes at once; waiting in the file lock is neither.
         self._writer: AbstractAsyncContextManager[Any] = asyncio.Lock() if self.is_sqlite else nullcontext()
-        self._kept: AsyncConnection | None = None
+        self._kept: list[AsyncConnection] = []
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[AsyncSession]:
@@ -96,7 +100,7 @@ class Database:
     async def bulk(self, *, keep: bool = False) -> AsyncIterator[Bulk]:
         """A transaction for many rows at a time, committed on exit and rolled back on an exception.
 
-        With `keep` its connection is kept for the next one: for one caller, who takes turns with himself.
+        With `keep` its connection is kept for the next one: for callers of whom there are only a few at a time.
         """
         if self.is_sqlite:
             async with self.transaction() as session:
@@ -106,16 +110,19 @@ class Database:
             async with self.engine.connect() as connection, _raw_bulk(connection) as bulk:
                 yield bulk
             return
-        connection, self._kept = self._kept or await self.engine.connect(), None
+        connection = self._kept.pop() if self._kept else await self.engine.connect()
+        usable = False
         try:
             async with _raw_bulk(connection) as bulk:
                 yield bulk
-            self._kept = connection
+            usable = True
         except Conflict:
-            self._kept = connection
+            usable = True
             raise
         finally:
-            if self._kept is not connection:
+            if usable:
+                self._kept.append(connection)
+            else:
                 await connection.invalidate()
                 await connection.close()
 
@@ -153,8 +160,8 @@ class Database:
 
     async def close(self) -> None:
         """Close every connection."""
-        if self._kept is not None:
-            await self._kept.close()
+        for connection in self._kept:
+            await connection.close()
         await self.engine.dispose()
 
 

@@ -12,9 +12,11 @@ from operator import itemgetter
 from typing import Any
 
 import orjson
-from sqlalchemy import case, func, update
+import sqlalchemy
+from sqlalchemy import func, update
 from sqlmodel import SQLModel, col, select
 
+from app.batching import Batches
 from app.domain.errors import DatabaseUnavailable, GroupClosed, TokenInvalid
 from app.domain.groups import FINAL_GROUP_STATES, GroupState, group_deadline, next_state
 from app.domain.money import order_amount
@@ -31,22 +33,24 @@ from app.services.transactions import event_values
 from app.state import State
 
 ORDER_FIELDS = list(OrderPublic.model_fields)
-COUNT_SEATS = (
-    select(
-        Seat.group_id,
-        func.count().label("seats"),
-        func.count(case((col(Order.state) == OrderState.HELD, 1))).label("held"),
-    )
-    .join(Order, col(Order.id) == Seat.order_id)
-    .where(among(Seat.group_id, "group_ids"))
-    .group_by(col(Seat.group_id))
-)
+_SEATS = select(func.count()).where(Seat.group_id == Group.id)
+_STATE = sqlalchemy.select(col(Order.state)).where(col(Order.id) == Seat.order_id).scalar_subquery()
+COUNT_SEATS = select(
+    Group.id,
+    _SEATS.scalar_subquery().label("seats"),
+    _SEATS.where(_STATE == OrderState.HELD).scalar_subquery().label("held"),
+).where(among(Group.id, "group_ids"))
+"""Group by group, along the keys: a join would be planned by what is known of the tables, and when they have just
+begun to fill that is nothing.
+"""
 FILL_GROUPS = (
     update(Group).where(among(Group.id, "group_ids")).values(state=GroupState.FILLED).returning(col(Group.id))
 )
 MEMBERS = select(Member.id).where(among(Member.id, "member_ids"))
 KNOWN_MEMBERS = 200_000
 """How many members a process remembers to exist."""
+LANES = 2
+"""Transactions under way at the same time: while one waits for the database, the process makes the next."""
 KEYS: dict[type[SQLModel], Callable[[dict[str, Any]], Any]] = {
     Order: itemgetter("sale_id", "member_id", "request_key"),
     Unit: itemgetter("offer_id", "number"),
@@ -90,14 +94,18 @@ async def commit(state: State, draft: Draft) -> bytes:
     `Busy` when too many wait.
     """
     try:
-        return await state.batches(commit_all).ask(draft.claim.order_id, draft)
+        return await _queue(state).ask(draft.claim.order_id, draft)
     except GroupLocked:
         return await state.batches(commit_waiting).ask(draft.claim.order_id, draft)
 
 
 def is_committing(state: State, order_id: str) -> bool:
     """Whether this process is about to commit the claim of this order."""
-    return any(state.batches(work).is_asked(order_id) for work in (commit_all, commit_waiting))
+    return any(queue.is_asked(order_id) for queue in (_queue(state), state.batches(commit_waiting)))
+
+
+def _queue(state: State) -> Batches[str, Draft, bytes]:
+    return state.batches(commit_all, lanes=1 if state.database.is_sqlite else LANES)
 
 
 async def commit_all(state: State, drafts: Sequence[Draft]) -> list[Outcome]:
