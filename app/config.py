@@ -110,6 +110,13 @@ class Settings(BaseSettings):
         default="",
         description="Origins whose web pages may call the API, e.g. `http://localhost:5173`; several with commas",
     )
+    linger_seconds: float = Field(
+        default=1,
+        ge=0,
+        le=300,
+        description="How long a process that was sent SIGTERM goes on serving, with `/readyz` at 503 and each"
+        " connection closed after its answer, so that balancers turn to others",
+    )
     drain_seconds: int = Field(
         default=5,
         ge=1,

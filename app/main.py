@@ -93,7 +93,7 @@ def create_app(settings: Settings, state: State | None = None) -> FastAPI:
             if state is None and settings.workers_inside:
                 await stack.enter_async_context(running_workers(opened))
             await stack.enter_async_context(feeding(opened))
-            stack.enter_context(_streams_end_on_exit(opened))
+            stack.enter_context(_leaving_in_order(opened))
             opened.live.heard.append(partial(forget, opened))
             # What is imported by now stays for good; the collector need not walk it again and again, nor look
             # for cycles after every few requests: a batch of claims is gone before it would find any.
@@ -169,17 +169,23 @@ def in_front(app: FastAPI, settings: Settings) -> ASGIApp:
 
 
 @contextmanager
-def _streams_end_on_exit(state: State) -> Iterator[None]:
-    """End live streams as soon as the process is told to stop: the server waits for them before it stops, and
-    only then ends the lifespan.
+def _leaving_in_order(state: State) -> Iterator[None]:
+    """When the process is told to stop: end live streams at once, because the server waits for them; after a
+    SIGTERM go on serving for a moment, in which balancers and clients turn to others. Told again, stop at once.
     """
     loop = asyncio.get_running_loop()
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
     def on_signal(number: int, frame: FrameType | None) -> None:
-        loop.call_soon_threadsafe(state.live.close)
         handler = before[signal.Signals(number)]
-        if callable(handler):
+        told_before = state.live.closing
+        loop.call_soon_threadsafe(state.live.close)
+        if not callable(handler):
+            return
+        if number == signal.SIGTERM and not told_before:
+            later = partial(loop.call_later, state.settings.linger_seconds, handler, number, frame)
+            loop.call_soon_threadsafe(later)
+        else:
             handler(number, frame)
 
     for number in before:

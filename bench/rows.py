@@ -94,7 +94,7 @@ class World:
             community = await create_community(state, CommunityCreate(name="bench", purpose="", audience=""))
             product = await create_product(state, ProductCreate(title="bench", skus=["one"]))
             now = state.clock()
-            given = {
+            given: dict[str, Any] = {
                 "opens_at": now - timedelta(seconds=1),
                 "closes_at": now + timedelta(days=2),
                 "group_size": 3,

@@ -20,7 +20,7 @@ class Options:
     seconds: float = 5.0
     rounds: int = 3
     warm_up: float = 1.0
-    connections: int = 256
+    connections: int = 512
     fewer_connections: int = 64
     members: int = 100_000
     orders: int = 1_000_000

@@ -31,7 +31,7 @@ class Moment(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class CrashPoint:
-    """A point in the code: a moment of `function` ("module:name", a coroutine function), when its arguments are such.
+    """A moment of the coroutine function `function` ("module:name"), `when` its arguments are such.
 
     `left` is what the process leaves behind, `mended` who puts it right.
     """

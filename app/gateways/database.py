@@ -27,8 +27,9 @@ PROJECT = Path(__file__).parents[2] / "pyproject.toml"
 SQLITE_FILE = "kaituan.sqlite3"
 SQLITE_BUSY_SECONDS = 20
 POSTGRESQL_SETTINGS = {"plan_cache_mode": "force_custom_plan", "jit": "off"}
-"""A plan that was made and kept while a table was empty reads all of it when it is full; and no query of ours is worth
-compiling."""
+"""A plan that was kept since a table was empty reads all of it when it is full. And no query of ours is worth
+compiling.
+"""
 OUTAGE_CLASSES = {"08", "40", "53", "57"}
 """SQLSTATE classes: connection, rollback (deadlock), out of resources, shutdown and recovery."""
 

@@ -14,10 +14,11 @@ TOO_LARGE: dict[int | str, dict[str, Any]] = {413: problems()[413]}
 
 
 class Health(BaseModel):
-    """`dealer: false` is not an outage: counts then come from the rows, and claims are answered 503."""
+    """`dealer: false` is not an outage: places and counts then come from the rows. `leaving`: told to stop."""
 
     database: bool = True
     dealer: bool = True
+    leaving: bool = False
 
 
 @router.get("/livez", responses=TOO_LARGE, summary="Is the process alive 存活探针")
@@ -33,8 +34,8 @@ async def livez() -> Health:
     summary="Can it serve 就绪探针",
 )
 async def readyz(state: StateDep) -> JSONResponse:
-    """Ready when the database answers."""
-    health = Health()
+    """Ready when the database answers, and the process was not told to stop."""
+    health = Health(leaving=state.live.closing)
     try:
         await state.database.ping()
     except (SQLAlchemyError, OSError):
@@ -43,4 +44,4 @@ async def readyz(state: StateDep) -> JSONResponse:
         await state.dealer.ping()
     except DealerUnavailable:
         health.dealer = False
-    return JSONResponse(health.model_dump(), 200 if health.database else 503)
+    return JSONResponse(health.model_dump(), 200 if health.database and not health.leaving else 503)

@@ -7,6 +7,7 @@ to the declared route. `tests/http/test_lane.py` holds one against the other.
 
 import re
 from collections.abc import Awaitable, Callable, Mapping
+from functools import lru_cache
 from typing import cast
 
 from pydantic import ValidationError
@@ -58,6 +59,8 @@ class Lane:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         left: Receive | None = receive
         if scope["type"] == "http":
+            if _state(scope).live.closing:
+                send = _hanging_up(send)
             match scope["method"], scope["path"].split("/"):
                 case "POST", ["", "v1", noun, id_, verb] if (noun, verb) in CLAIMS:
                     pattern, claim = CLAIMS[noun, verb]
@@ -89,7 +92,7 @@ async def _claim(claim: Claim, id_: str, scope: Scope, receive: Receive, send: S
     if content is None:
         return receive  # the caller has gone
     try:
-        body = ClaimCreate.model_validate_json(content)
+        body = _parse(content)
     except ValidationError:
         return _after(content, receive)
     try:
@@ -104,6 +107,12 @@ async def _claim(claim: Claim, id_: str, scope: Scope, receive: Receive, send: S
         extra = [(name.encode(), value.encode()) for name, value in limits.items()]
         await _send(send, 201, [JSON, *extra], answer)
     return None
+
+
+@lru_cache(maxsize=1024)
+def _parse(content: bytes) -> ClaimCreate:
+    """A body, which is mostly the same as everybody's. Raises `ValidationError`."""
+    return ClaimCreate.model_validate_json(content)
 
 
 async def _show(show: Show, id_: str, scope: Scope, send: Send) -> bool:
@@ -130,6 +139,21 @@ async def _show(show: Show, id_: str, scope: Scope, send: Send) -> bool:
     return True
 
 
+def _state(scope: Scope) -> State:
+    return cast("State", scope["state"]["kaituan"])
+
+
+def _hanging_up(send: Send) -> Send:
+    """Tell whoever is answered that the connection ends with it: this process was told to stop."""
+
+    async def last(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            message["headers"] = [*message.get("headers", []), (b"connection", b"close")]
+        await send(message)
+
+    return last
+
+
 def _headers(scope: Scope) -> Mapping[bytes, bytes]:
     """The headers the lane reads; of one that comes twice the first, as the declared route reads it."""
     found: dict[bytes, bytes] = {}
@@ -141,7 +165,7 @@ def _headers(scope: Scope) -> Mapping[bytes, bytes]:
 
 def _viewer(scope: Scope, headers: Mapping[bytes, bytes]) -> tuple[State, str | None]:
     """The state, and the member whose token is beyond doubt."""
-    state = cast("State", scope["state"]["kaituan"])
+    state = _state(scope)
     authorization = headers.get(b"authorization", b"")
     if not authorization.startswith(BEARER):
         return state, None

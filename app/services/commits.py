@@ -49,7 +49,7 @@ FILL_GROUPS = (
 MEMBERS = select(Member.id).where(among(Member.id, "member_ids"))
 KNOWN_MEMBERS = 200_000
 """How many members a process remembers to exist."""
-LANES = 2
+LANES = 3
 """Transactions under way at the same time: while one waits for the database, the process makes the next."""
 KEYS: dict[type[SQLModel], Callable[[dict[str, Any]], Any]] = {
     Order: itemgetter("sale_id", "member_id", "request_key"),

@@ -70,6 +70,7 @@ async def show_sale(state: State, sale_id: str) -> View:
 
 def forget(state: State, ids: Iterable[str]) -> None:
     """Read these groups and sales anew when they are next looked at: they changed."""
+    state.dealer.sold_out.clear()  # something may have been given back
     seen_groups, seen_sales = state.memory(_read_groups), state.memory(_read_sales)
     for id_ in ids:
         if id_.startswith("grp_"):

@@ -19,6 +19,7 @@ from app.models import Unit, new_id
 from app.services import dealing
 from app.workers import dealer as dealer_worker
 from app.workers import holds as holds_worker
+from chaos.check import count_places
 from tests.conftest import create_database
 from tests.service import Service, free_port, gather_limited, running_service
 
@@ -64,24 +65,6 @@ async def valkey_and_service(
         valkey.stop()
 
 
-async def counters_and_rows(service: Service, sale_id: str) -> tuple[dict[str, int], dict[str, int]]:
-    """Units taken of each offer, and seats held and paid of each running group: as Redis and as the rows count."""
-    async with service.state.database.snapshot() as session:
-        image = await dealing.read_image(session, sale_id)
-    told = await service.state.dealer.taken(sale_id, list(image.stocks))
-    groups = await service.state.dealer.group_counts(sale_id, list(image.groups))
-    told |= {f"{key} held": count.held for key, count in groups.items()}
-    told |= {f"{key} paid": count.paid for key, count in groups.items()}
-    counted = dict.fromkeys(image.stocks, 0)
-    for key in image.groups:
-        counted |= {f"{key} held": 0, f"{key} paid": 0}
-    for claim in image.claims:
-        counted[claim.offer_id] += len(claim.units)
-        if claim.group_id in image.groups:
-            counted[f"{claim.group_id} {'paid' if claim.paid else 'held'}"] += 1
-    return told, counted
-
-
 async def test_stopped_emptied_and_started_again(valkey_and_service: tuple[OwnValkey, Service]) -> None:
     valkey, service = valkey_and_service
     sale = await service.sale(stocks=[60], group_size=4, member_limit=1)
@@ -106,7 +89,7 @@ async def test_stopped_emptied_and_started_again(valkey_and_service: tuple[OwnVa
                 break
     await dealer_worker.run_once(service.state, service.clock())
     assert await service.left(sale) == [0], "nothing oversold, nothing left over"
-    told, counted = await counters_and_rows(service, sale.id)
+    told, counted = await count_places(service.state, sale.id)
     assert told == counted
     assert await service.violations() == []
 
@@ -141,7 +124,7 @@ async def test_sold_from_the_rows_while_redis_is_away(valkey_and_service: tuple[
     await reachable(service)
     reply = await (await service.member()).open(sale)
     assert reply.json()["code"] == "sold_out"
-    told, counted = await counters_and_rows(service, sale.id)
+    told, counted = await count_places(service.state, sale.id)
     assert told == counted
     assert await service.violations() == []
 
@@ -190,7 +173,7 @@ async def test_two_processes_sell_from_the_rows(
         valkey.start()
         await reachable(one)
         await dealer_worker.run_once(one.state, one.clock())
-        told, counted = await counters_and_rows(one, sale.id)
+        told, counted = await count_places(one.state, sale.id)
         assert told == counted
     assert await one.violations() == []
 
@@ -233,7 +216,7 @@ async def test_emptied_while_members_race(own_service: Service) -> None:
     )
     assert (statuses.count(201), statuses.count(409)) == (50, 100)
     await dealer_worker.run_once(service.state, service.clock())
-    told, counted = await counters_and_rows(service, sale.id)
+    told, counted = await count_places(service.state, sale.id)
     assert told == counted
     assert await service.violations() == []
 
@@ -278,10 +261,10 @@ async def test_a_word_that_was_lost_is_said_again(service: Service) -> None:
         await friend.post(f"/v1/orders/{joined['order']['id']}/cancel")
     finally:
         service.state.dealer = real
-    told, counted = await counters_and_rows(service, sale.id)
+    told, counted = await count_places(service.state, sale.id)
     assert told != counted
     await dealer_worker.run_once(service.state, service.clock())
-    told, counted = await counters_and_rows(service, sale.id)
+    told, counted = await count_places(service.state, sale.id)
     assert told == counted
     assert counted[sale.offer] == 1
 
@@ -311,7 +294,7 @@ async def test_another_server_is_noticed(service: Service) -> None:
     await pipe.call("HSET", name.offer(sale.offer), "taken", 0, "low", 0)
     await pipe.call("HSET", WATCH_KEY, "server", "somebody else")
     await dealer_worker.run_once(service.state, service.clock())
-    told, counted = await counters_and_rows(service, sale.id)
+    told, counted = await count_places(service.state, sale.id)
     assert told == counted
     assert counted[sale.offer] == 1
 
@@ -378,11 +361,11 @@ async def test_out_of_reach_for_longer_than_changes_are_compared(service: Servic
     finally:
         service.state.dealer = real
     service.clock.advance(60)
-    told, counted = await counters_and_rows(service, sale.id)
+    told, counted = await count_places(service.state, sale.id)
     assert (told[sale.offer], counted[sale.offer]) == (3, 0)
     await dealer_worker.run_once(service.state, service.clock())
     await dealer_worker.run_once(service.state, service.clock())
-    told, counted = await counters_and_rows(service, sale.id)
+    told, counted = await count_places(service.state, sale.id)
     assert told == counted
 
 

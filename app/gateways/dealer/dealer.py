@@ -9,11 +9,13 @@ from datetime import UTC, datetime, timedelta
 from itertools import chain
 from pathlib import Path
 from secrets import token_hex
+from time import monotonic
 from typing import Any, TypeVar
 
 import orjson
 from redis.exceptions import RedisError, ResponseError
 
+from app.batching import Batches
 from app.domain.errors import (
     AlreadyInGroup,
     Busy,
@@ -41,6 +43,8 @@ KEEP_AFTER_SALE = timedelta(days=1)
 LOADING_MS = 5_000
 """How long a sale waits for a loader of which nothing is heard: its process is dead."""
 RENEW_SECONDS = 1.0
+REMEMBER_SECONDS = 0.2
+"""How long an offer is taken for sold out, unless something is given back: so late another process may see that."""
 LOADING_WAIT_SECONDS = 5.0
 IN_FLIGHT_SECONDS = 30
 """A claim that was dealt this long ago and has no order is dead: its process did not live to commit."""
@@ -63,7 +67,7 @@ class Script:
         self.sha = hashlib.sha1(self.text.encode(), usedforsecurity=False).hexdigest()
 
 
-DEAL, RELEASE, MARK_PAID = Script("deal"), Script("release"), Script("mark_paid")
+DEAL, RELEASE, MARK_PAID, KNOWN = Script("deal"), Script("release"), Script("mark_paid"), Script("known")
 CLOSE_GROUP, FORGET, WRITE, UNLOCK = Script("close_group"), Script("forget"), Script("write"), Script("unlock")
 
 
@@ -112,6 +116,9 @@ class Dealer:
         self.pipe = pipe
         self.behind: set[str] = set()
         """Sales that this process sold from the rows while Redis was away: to be loaded before it deals again."""
+        self.sold_out: dict[str, tuple[int, float]] = {}
+        """What was left of offers that could not give what was asked for, and until when that is remembered."""
+        self._known: Batches[tuple[str, str], tuple[str, str], bool] = Batches(self._ask_known)
 
     async def deal(self, request: ClaimRequest, now: datetime) -> tuple[Claim, bool]:
         """Take the places of a claim, or refuse and take none.
@@ -119,7 +126,15 @@ class Dealer:
         Returns the claim, and whether this request had it before: the same `request_key` is dealt the same
         places, under the order id it had first. Raises `Refused`; `Unloaded` when the sale must be loaded first;
         `DealerUnavailable`.
+
+        That an offer is sold out is remembered for a moment. Then Redis is only asked whether it knows the member,
+        for all who wait at once.
         """
+        left, until = self.sold_out.get(request.offer_id, (request.quantity, 0.0))
+        if left < request.quantity and monotonic() < until:
+            who = request.sale_id, request.member_id
+            if not await self._known.ask(who, who):
+                raise Refused(SoldOut(left=left), known=False)
         keys = Keys(request.sale_id)
         names = (
             *(keys.terms, keys.claims, keys.pending, keys.purchases),
@@ -139,10 +154,14 @@ class Dealer:
             return Claim(order_id=rest[0].decode(), **orjson.loads(rest[1])), verdict == b"again"
         if verdict == b"unloaded":
             raise Unloaded
-        raise Refused(_refusal(verdict.decode(), rest[1:]), known=rest[0] == b"1")
+        refusal = _refusal(verdict.decode(), rest[1:])
+        if isinstance(refusal, SoldOut):
+            self.sold_out[request.offer_id] = refusal.left, monotonic() + REMEMBER_SECONDS
+        raise Refused(refusal, known=rest[0] == b"1")
 
     async def release(self, sale_id: str, order_id: str, offer_id: str, group_id: str) -> bool:
         """Give back the places of an order; False when it holds none."""
+        self.sold_out.pop(offer_id, None)
         keys = Keys(sale_id)
         names = (
             *(keys.claims, keys.pending, keys.purchases, keys.offer(offer_id), keys.units(offer_id)),
@@ -162,6 +181,7 @@ class Dealer:
 
     async def forget(self, sale_id: str) -> None:
         """Have the sale loaded from the rows before the next claim on it."""
+        self.sold_out.clear()
         keys = Keys(sale_id)
         await self._run(FORGET, (keys.terms, keys.loading), ())
 
@@ -271,6 +291,15 @@ class Dealer:
             await asyncio.sleep(RENEW_SECONDS)
             with suppress(DealerUnavailable):
                 await self._run(WRITE, (keys.loading,), (token, LOADING_MS))
+
+    async def _ask_known(self, members: Sequence[tuple[str, str]]) -> list[bool]:
+        """Whether members, named with a sale, ever had an order in it."""
+        known: dict[tuple[str, str], bool] = {}
+        for sale_id in {sale_id for sale_id, _ in members}:
+            keys, ids = Keys(sale_id), [member_id for named, member_id in members if named == sale_id]
+            told = await self._run(KNOWN, (keys.terms, keys.purchases, keys.former), tuple(ids))
+            known |= {(sale_id, member_id): bool(one) for member_id, one in zip(ids, told, strict=True)}
+        return [known[member] for member in members]
 
     async def _claims(self, keys: Keys, ids: list[bytes]) -> list[Claim]:
         if not ids:

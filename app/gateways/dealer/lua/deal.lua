@@ -14,16 +14,17 @@ local terms, claims, pending, purchases = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local offer, units, request, group, seats, former = KEYS[5], KEYS[6], KEYS[7], KEYS[8], KEYS[9], KEYS[10]
 local now, order_id, member_id = tonumber(ARGV[1]), ARGV[2], ARGV[3]
 local quantity, group_id, new_deadline = tonumber(ARGV[5]), ARGV[6], ARGV[7]
+local call = redis.call
 
-local t = redis.call('HMGET', terms, 'selling', 'opens', 'closes', 'member_limit', 'group_size', 'expires')
+local t = call('HMGET', terms, 'selling', 'opens', 'closes', 'member_limit', 'group_size', 'expires')
 if not t[1] then
   return {'unloaded'}
 end
 local expires = tonumber(t[6])
 
-local earlier = redis.call('GET', request)
+local earlier = call('GET', request)
 if earlier then
-  local claim = redis.call('HGET', claims, earlier)
+  local claim = call('HGET', claims, earlier)
   if claim then
     return {'again', earlier, claim}
   end
@@ -31,12 +32,12 @@ end
 
 -- Only of a member who had an order here may the same request have been answered before.
 local function refuse(code, detail)
-  local known = redis.call('SISMEMBER', former, member_id)
+  local known = call('SISMEMBER', former, member_id)
   for number = 1, tonumber(t[4]) do
     if known == 1 then
       break
     end
-    known = redis.call('HEXISTS', purchases, member_id .. ':' .. number)
+    known = call('HEXISTS', purchases, member_id .. ':' .. number)
   end
   return {code, tostring(known), detail}
 end
@@ -51,8 +52,9 @@ if t[1] == 'paused' then
   return refuse('sale_paused')
 end
 
+local held = 0
 if new_deadline == '' then
-  local g = redis.call('HMGET', group, 'size', 'deadline', 'open', 'held', 'paid', 'member:' .. member_id)
+  local g = call('HMGET', group, 'size', 'deadline', 'open', 'held', 'paid', 'member:' .. member_id)
   if not g[1] then
     return {'unloaded'}
   end
@@ -62,14 +64,15 @@ if new_deadline == '' then
   if g[6] then
     return refuse('already_in_group')
   end
-  if tonumber(g[4]) + tonumber(g[5]) >= tonumber(g[1]) then
+  held = tonumber(g[4])
+  if held + tonumber(g[5]) >= tonumber(g[1]) then
     return refuse('group_full')
   end
 end
 
 local purchase = nil
 for number = 1, tonumber(t[4]) do
-  if redis.call('HEXISTS', purchases, member_id .. ':' .. number) == 0 then
+  if call('HEXISTS', purchases, member_id .. ':' .. number) == 0 then
     purchase = number
     break
   end
@@ -78,22 +81,22 @@ if not purchase then
   return refuse('member_limit', t[4])
 end
 
-local o = redis.call('HMGET', offer, 'stock', 'taken', 'low')
+local o = call('HMGET', offer, 'stock', 'taken', 'low')
 if not o[1] then
   return {'unloaded'}
 end
-local stock, left = tonumber(o[1]), tonumber(o[1]) - tonumber(o[2])
-if left < quantity then
-  return refuse('sold_out', tostring(left))
+local stock, taken = tonumber(o[1]), tonumber(o[2])
+if stock - taken < quantity then
+  return refuse('sold_out', tostring(stock - taken))
 end
 
 -- The lowest free bit, searched from the byte that was lowest last time.
 local function take(bitmap, from_byte)
-  local bit = redis.call('BITPOS', bitmap, 0, from_byte)
+  local bit = call('BITPOS', bitmap, 0, from_byte)
   if bit < 0 then
-    bit = redis.call('STRLEN', bitmap) * 8
+    bit = call('STRLEN', bitmap) * 8
   end
-  redis.call('SETBIT', bitmap, bit, 1)
+  call('SETBIT', bitmap, bit, 1)
   return bit
 end
 
@@ -105,34 +108,37 @@ for index = 1, quantity do
 end
 if numbers[quantity] > stock then -- the count and the bits disagree: rebuild from the rows
   for _, number in ipairs(numbers) do
-    redis.call('SETBIT', units, number - 1, 0)
+    call('SETBIT', units, number - 1, 0)
   end
-  redis.call('UNLINK', terms)
+  call('UNLINK', terms)
   return {'unloaded'}
 end
-redis.call('HSET', offer, 'low', low)
-redis.call('HINCRBY', offer, 'taken', quantity)
-redis.call('PEXPIREAT', units, expires)
+call('HSET', offer, 'low', low, 'taken', taken + quantity)
 
 if new_deadline ~= '' then
-  redis.call('HSET', group, 'size', t[5], 'deadline', new_deadline, 'open', '1', 'held', 0, 'paid', 0)
+  call('HSET', group, 'size', t[5], 'deadline', new_deadline, 'open', '1', 'held', 1, 'paid', 0,
+    'member:' .. member_id, order_id)
+  call('PEXPIREAT', group, expires)
+else
+  call('HSET', group, 'held', held + 1, 'member:' .. member_id, order_id)
 end
 local seat = take(seats, 0) + 1
-redis.call('HSET', group, 'member:' .. member_id, order_id)
-redis.call('HINCRBY', group, 'held', 1)
-redis.call('PEXPIREAT', group, expires)
-redis.call('PEXPIREAT', seats, expires)
-
-redis.call('HSET', purchases, member_id .. ':' .. purchase, order_id)
-redis.call('PEXPIREAT', purchases, expires)
+if seat == 1 then -- else it was there, with an end
+  call('PEXPIREAT', seats, expires)
+end
 
 local claim = cjson.encode({
   offer_id = ARGV[4], units = numbers, group_id = group_id, seat = seat,
   member_id = member_id, purchase = purchase, paid = false,
 })
-redis.call('HSET', claims, order_id, claim)
-redis.call('PEXPIREAT', claims, expires)
-redis.call('ZADD', pending, now, order_id)
-redis.call('PEXPIREAT', pending, expires)
-redis.call('SET', request, order_id, 'PX', ARGV[8])
+call('HSET', purchases, member_id .. ':' .. purchase, order_id)
+call('HSET', claims, order_id, claim)
+if taken == 0 then -- while a unit of the offer is taken these are there, with an end
+  call('PEXPIREAT', units, expires)
+  call('PEXPIREAT', purchases, expires)
+  call('PEXPIREAT', claims, expires)
+end
+call('ZADD', pending, now, order_id)
+call('PEXPIREAT', pending, expires)
+call('SET', request, order_id, 'PX', ARGV[8])
 return {'taken', order_id, claim}

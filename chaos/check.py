@@ -1,0 +1,144 @@
+"""`python -m chaos.check LEDGER DATABASE_URL REDIS_URL`: a process of its own that compares what members were told
+with what the database, Redis and the payment provider have. Prints one JSON object of lists that should be empty.
+"""
+
+import asyncio
+import json
+import sys
+from collections import Counter
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from sqlalchemy import text
+
+from app.config import Settings
+from app.services import dealing
+from app.services.invariants import find_violations
+from app.state import State, open_state
+from chaos.ledger import Ledger
+
+ACTIVE = "('held', 'paid', 'confirmed', 'fulfilled', 'completed')"
+MONEY = {
+    "captured, and neither seat nor refund": """
+        SELECT id FROM payments WHERE state = 'captured' AND outcome IS NULL""",
+    "paid at the provider, and not known to us": """
+        SELECT sandbox_charges.id FROM sandbox_charges LEFT JOIN payments USING (id)
+        WHERE sandbox_charges.state = 'paid' AND settles_at < now() - interval '20 seconds'
+          AND (payments.captured_amount IS NULL OR payments.captured_amount <> paid_amount)""",
+    "a refund that has not arrived": "SELECT id FROM refunds WHERE state <> 'succeeded'",
+    "refunded by the provider otherwise than we promised": """
+        SELECT payments.id FROM payments LEFT JOIN sandbox_refunds ON charge_id = payments.id
+        WHERE payments.state = 'captured' GROUP BY payments.id, refunded_amount
+        HAVING coalesce(sum(sandbox_refunds.amount), 0) <> refunded_amount""",
+}
+
+
+async def check(ledger: Ledger, state: State) -> dict[str, list[str]]:
+    """Everything that is not as it should be, by what it breaks."""
+    found = {
+        "lost_acknowledgements": await lost_acknowledgements(ledger, state),
+        "double_effects": await double_effects(ledger, state),
+        "effects_of_refusals": await effects_of_refusals(ledger, state),
+        "leaked_places": await leaked_places(state),
+        "oversold": [],
+        "undersold": [],
+        "money_astray": [f"{what}: {row[0]}" for what, query in MONEY.items() for row in await rows(state, query)],
+    }
+    for rush in ledger.rushes:
+        ((sold,),) = await rows(
+            state,
+            f"SELECT coalesce(sum(quantity), 0) FROM orders WHERE sale_id = :sale AND state IN {ACTIVE}",
+            sale=rush.sale_id,
+        )
+        if sold != rush.stock:
+            kind = "oversold" if sold > rush.stock else "undersold"
+            found[kind].append(f"{rush.sale_id}: {sold} of {rush.stock}")
+    async with state.database.snapshot() as session:
+        violations = await find_violations(session)
+    found["violations"] = [f"{one.invariant} {one.subject}: {one.detail}" for one in violations]
+    return found
+
+
+async def lost_acknowledgements(ledger: Ledger, state: State) -> list[str]:
+    """Claims that were acknowledged and are not there as they were acknowledged."""
+    answers = {(row[0], row[1], row[2]): row[3] for row in await orders(state)}
+    return [
+        f"{one.sale_id} {one.member_id} {one.key}"
+        for one in ledger.intentions
+        if one.answer and answers.get((one.sale_id, one.member_id, one.key)) != one.answer
+    ]
+
+
+async def double_effects(ledger: Ledger, state: State) -> list[str]:
+    """Keys that were told two things or made two orders, and orders nobody asked for."""
+    asked = {(one.sale_id, one.member_id, one.key) for one in ledger.intentions}
+    sales = {one.sale_id for one in ledger.intentions}
+    made = Counter((row[0], row[1], row[2]) for row in await orders(state) if row[0] in sales)
+    told = [f"told {one.changed} other things: {one.key}" for one in ledger.intentions if one.changed]
+    return [*told, *(f"{count} orders: {key}" for key, count in made.items() if count > 1 or key not in asked)]
+
+
+async def effects_of_refusals(ledger: Ledger, state: State) -> list[str]:
+    """Orders of those who were told that they have none."""
+    made = {(row[0], row[1], row[2]) for row in await orders(state)}
+    return [
+        f"{one.refusal}: {one.key}"
+        for one in ledger.intentions
+        if one.refusal and (one.sale_id, one.member_id, one.key) in made
+    ]
+
+
+async def leaked_places(state: State) -> list[str]:
+    """Counts in Redis that are not those of the rows: places that nobody has and nobody can get, or the reverse."""
+    found = []
+    for sale_id in await dealing.selling_sales(state):
+        if await state.dealer.is_loaded(sale_id):  # else it will be loaded from the rows
+            told, counted = await count_places(state, sale_id)
+            found += [
+                f"{name}: Redis {told.get(name)}, rows {number}"
+                for name, number in counted.items()
+                if told.get(name) != number
+            ]
+    return found
+
+
+async def count_places(state: State, sale_id: str) -> tuple[dict[str, int], dict[str, int]]:
+    """Units taken of each offer, seats held and paid of each running group: as Redis and as the rows count them."""
+    async with state.database.snapshot() as session:
+        image = await dealing.read_image(session, sale_id)
+    told = await state.dealer.taken(sale_id, list(image.stocks))
+    groups = await state.dealer.group_counts(sale_id, list(image.groups))
+    told |= {f"{key} held": count.held for key, count in groups.items()}
+    told |= {f"{key} paid": count.paid for key, count in groups.items()}
+    counted = dict.fromkeys(image.stocks, 0)
+    for key in image.groups:
+        counted |= {f"{key} held": 0, f"{key} paid": 0}
+    for claim in image.claims:
+        counted[claim.offer_id] += len(claim.units)
+        if claim.group_id in image.groups:
+            counted[f"{claim.group_id} {'paid' if claim.paid else 'held'}"] += 1
+    return told, counted
+
+
+async def orders(state: State) -> list[Any]:
+    """Every order: sale, member, key, answer."""
+    return await rows(state, "SELECT sale_id, member_id, request_key, answer FROM orders")
+
+
+async def rows(state: State, query: str, **values: Any) -> list[Any]:
+    """The rows of a query."""
+    async with state.database.snapshot() as session:
+        return list((await (await session.connection()).execute(text(query), values)).all())
+
+
+async def main(ledger: str, database_url: str, redis_url: str) -> None:
+    """Check, and print what was found."""
+    with TemporaryDirectory() as data:
+        settings = Settings(database_url=database_url, redis_url=redis_url, data=Path(data))
+        async with open_state(settings) as state:
+            sys.stdout.write(json.dumps(await check(Ledger.read(Path(ledger)), state)))
+
+
+if __name__ == "__main__":
+    asyncio.run(main(*sys.argv[1:]))

@@ -1,0 +1,53 @@
+"""What members asked for and what they were told: the service is held to it afterwards, by another process."""
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+
+@dataclass(slots=True)
+class Intention:
+    """One claim a member wants to make, with the key that belongs to it."""
+
+    member_id: str
+    sale_id: str
+    path: str
+    offer_id: str
+    key: str
+    answer: str = ""
+    """The body of a 201; the claim is acknowledged."""
+    refusal: str = ""
+    """The code of a definite refusal. With neither, nobody knows."""
+    changed: int = 0
+    """How often the same key was told something else than before."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rush:
+    """A sale whose every unit was wanted."""
+
+    sale_id: str
+    stock: int
+
+
+@dataclass(slots=True)
+class Ledger:
+    """Everything that was asked for."""
+
+    intentions: list[Intention] = field(default_factory=list)
+    rushes: list[Rush] = field(default_factory=list)
+
+    def write(self, path: Path) -> None:
+        """Write it down as JSON."""
+        path.write_text(json.dumps(asdict(self)))
+
+    @classmethod
+    def read(cls, path: Path) -> "Ledger":
+        """What `write` wrote."""
+        kept = json.loads(path.read_text())
+        return cls([Intention(**one) for one in kept["intentions"]], [Rush(**one) for one in kept["rushes"]])
+
+    @property
+    def acknowledged(self) -> int:
+        """How many claims were acknowledged."""
+        return sum(bool(intention.answer) for intention in self.intentions)
