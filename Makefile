@@ -13,7 +13,7 @@ LOCK := $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-ha
 	--no-emit-index-url --no-emit-find-links --no-header --no-annotate
 
 .DEFAULT_GOAL := help
-.PHONY: help env run demo key migrate test bench check format docs lock audit clean
+.PHONY: help env run demo key migrate test bench chaos check format docs lock audit clean
 
 help: ## Show this list
 	@echo "Kaituan 开团. It needs Python 3.11; everything else is installed into .venv."
@@ -39,6 +39,9 @@ test: $(FOR_CHECKING) ## Run the tests (ARGS="-x tests/domain")
 
 bench: $(FOR_CHECKING) ## Measure how fast it is beside yardsticks, ~15 min (ARGS="--only claim --seconds 3")
 	@exec $(BIN)/python -m bench $(ARGS)
+
+chaos: $(FOR_CHECKING) ## Kill, cut and mislead a running service, and hold it to what it said (MINUTES=10 ARGS="--seed 1")
+	@exec $(BIN)/python -m chaos $(if $(MINUTES),--minutes "$(MINUTES)") $(ARGS)
 
 check: $(FOR_CHECKING) ## Check format, lint, types, layers, Dockerfile and compose file
 	$(BIN)/ruff format --check .

@@ -15,6 +15,8 @@ Key = TypeVar("Key", bound=Hashable)
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
+CROWD = 32
+"""So many must wait before another lane is opened: fewer are better served together."""
 Work = Callable[[Sequence[Item]], Awaitable[Sequence[Result | BaseException]]]
 
 
@@ -47,7 +49,7 @@ class Batches(Generic[Key, Item, Result]):
             raise Busy
         self._waiting[key] = item
         self._futures[key] = [future]
-        if len(self._running) < self._lanes:
+        if not self._running or (len(self._waiting) >= CROWD and len(self._running) < self._lanes):
             self._running.add(asyncio.get_running_loop().create_task(self._run()))
         return future
 

@@ -12,13 +12,14 @@ from typing import Annotated, Any
 
 import typer
 import uvicorn
+import uvloop
 from pydantic import ValidationError
 
 from app.config import Environment, Settings
 from app.domain.operators import Scope
 from app.gateways.database import SQLITE_FILE, DatabaseNotReady, database_url, open_database
 from app.gateways.valkey import FolderInUse
-from app.main import create_app, in_front
+from app.main import collect_less_garbage, create_app, in_front
 from app.services import operators
 from app.services.sample import SAMPLE_KEY, add_sample
 from app.state import open_state
@@ -188,6 +189,7 @@ async def _work(settings: Settings) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
     async with open_state(settings) as state, running_workers(state):
+        collect_less_garbage()
         await stopped.wait()
 
 
@@ -239,7 +241,7 @@ def _settings(**overrides: Any) -> Settings:
 
 def _run(work: Coroutine[Any, Any, Any]) -> Any:
     try:
-        return asyncio.run(work)
+        return uvloop.run(work)
     except (DatabaseNotReady, FolderInUse) as error:
         _stop(str(error))
     except (FileExistsError, FileNotFoundError, NotADirectoryError, PermissionError) as error:

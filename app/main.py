@@ -95,11 +95,7 @@ def create_app(settings: Settings, state: State | None = None) -> FastAPI:
             await stack.enter_async_context(feeding(opened))
             stack.enter_context(_leaving_in_order(opened))
             opened.live.heard.append(partial(forget, opened))
-            # What is imported by now stays for good; the collector need not walk it again and again, nor look
-            # for cycles after every few requests: a batch of claims is gone before it would find any.
-            gc.collect()
-            gc.freeze()
-            gc.set_threshold(GARBAGE_THRESHOLD)
+            collect_less_garbage()
             yield {"kaituan": opened}
 
     app = FastAPI(
@@ -150,6 +146,15 @@ def create_app(settings: Settings, state: State | None = None) -> FastAPI:
 
     app.openapi = lambda: app.openapi_schema or _document(app)  # type: ignore[method-assign]
     return app
+
+
+def collect_less_garbage() -> None:
+    """What is imported by now stays: the collector need not walk it again and again, nor look for cycles after
+    every few requests. A batch of claims is gone before it would find any.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(GARBAGE_THRESHOLD)
 
 
 def in_front(app: FastAPI, settings: Settings) -> ASGIApp:

@@ -22,14 +22,14 @@ from chaos.processes import Server, Valkey, World
 from chaos.proxy import Fault
 from chaos.report import Report
 
-HOLD_SECONDS, GROUP_SECONDS = 5, 8
+HOLD_SECONDS, GROUP_SECONDS = 3, 6
 LATE_SECONDS = GROUP_SECONDS + 1
 """So late is a payment that arrives after its group's deadline."""
-LIVES = 40
-"""Members who live at the same time while others rush."""
+LIVES, SHOPPERS = 10, 30
+"""Members at the same time: those who pay, cancel and forget, and those who only claim."""
 REACH_SECONDS = 25.0
 BUYERS_PER_UNIT = 1.5
-REAPED_SECONDS = IN_FLIGHT_SECONDS + 5.0
+REAPED_SECONDS = IN_FLIGHT_SECONDS + 3.0
 """So long after the last kill the places of dead claims have been given back."""
 WATCHERS = 8
 REDIS_AWAY_SHARE = 0.3
@@ -49,19 +49,29 @@ class Stage:
     stock: int
     """Units of a rush."""
     rebuilt_units: int
+    fault_seconds: float
+    """How long a line is disturbed."""
     life: Sale = field(init=False)
+    shop: Sale = field(init=False)
     rushes: list[Sale] = field(default_factory=list)
 
     async def begin(self) -> None:
-        """Draw up the sale that members live on for the whole time: whatever it takes is given back in seconds."""
-        self.life = await self.world.rows.add_sale(
+        """Draw up the sales that members are busy on: in one all that is taken is given back soon, in the other
+        nothing.
+        """
+        add = self.world.rows.add_sale
+        self.life = await add(
             stock=1_000_000, hold_ttl_seconds=HOLD_SECONDS, group_ttl_seconds=GROUP_SECONDS, member_limit=100
         )
+        self.shop = await add(stock=5_000_000, member_limit=100)
 
     @asynccontextmanager
-    async def living(self) -> AsyncIterator[None]:
-        """Members live, for the time of the context."""
-        async with self.crowd.living(self.life, LATE_SECONDS, LIVES):
+    async def busy(self) -> AsyncIterator[None]:
+        """Members are busy, for the time of the context."""
+        crowd = self.crowd
+        lives = LIVES, lambda: crowd.live(self.life, LATE_SECONDS)
+        shoppers = SHOPPERS, lambda: crowd.shop(self.shop)
+        async with crowd.busy(lives, shoppers):
             yield
 
     async def rush(self, name: str, meanwhile: Callable[[Sale], Awaitable[None]]) -> None:
@@ -84,7 +94,7 @@ async def crash_at_every_point(stage: Stage) -> None:
     apis = [point for point in CRASH_POINTS if point.role == Role.API]
     workers = [point for point in CRASH_POINTS if point.role == Role.WORKER]
     first, second = stage.world.apis
-    async with stage.living():
+    async with stage.busy():
         await asyncio.gather(
             _crash_one_after_the_other(stage, first, apis[::2]),
             _crash_one_after_the_other(stage, second, apis[1::2]),
@@ -139,7 +149,7 @@ async def kill_at_random(stage: Stage, seconds: float) -> None:
     """Kill one process or another, for so long, and start it again."""
     end_at = stage.crowd.now + seconds
     names = ["api", "api", "worker", "valkey", "postgresql"]
-    async with stage.living():
+    async with stage.busy():
         while stage.crowd.now < end_at:
             for name in stage.random.sample(names, len(names)):
                 await kill(stage, name)
@@ -189,7 +199,8 @@ async def lie(stage: Stage) -> None:
     await stage.rush("Redis flushed", lambda sale: _flush(stage, sale))
     await stage.rush("Redis set back", lambda _sale: rewind(stage))
     await stage.rush("Redis evicting", lambda _sale: _evict(stage))
-    await stage.rush("Redis replaced by a stale replica", lambda _sale: _promote(stage))
+    replica = await _replica(stage.world)
+    await stage.rush("Redis replaced by a stale replica", lambda _sale: _promote(stage, replica))
 
 
 async def _flush(stage: Stage, _sale: Sale) -> None:
@@ -218,17 +229,21 @@ async def _evict(stage: Stage) -> None:
     stage.report.figures["evicted_keys"] = int((await call("INFO", "stats"))["evicted_keys"])
 
 
-async def _promote(stage: Stage) -> None:
-    world = stage.world
+async def _replica(world: World) -> Valkey:
+    """A replica that has caught up."""
     replica = Valkey(world.valkey.folder.with_name(f"replica-{token_hex(2)}"))
     await replica.start()
     await replica.call("REPLICAOF", "127.0.0.1", str(world.valkey.port))
     while (await replica.call("INFO", "replication"))["master_link_status"] != "up":
         await asyncio.sleep(0.05)
-    await replica.call("REPLICAOF", "NO", "ONE")
+    return replica
+
+
+async def _promote(stage: Stage, replica: Valkey) -> None:
+    await replica.call("REPLICAOF", "NO", "ONE")  # it hears nothing from now on
     await _sell_on(stage, 0.2)
     stage.report.kills["valkey"] += 1
-    await world.replace_valkey(replica)
+    await stage.world.replace_valkey(replica)
 
 
 async def _sell_on(stage: Stage, share: float) -> None:
@@ -240,8 +255,9 @@ async def _sell_on(stage: Stage, share: float) -> None:
 async def take_redis_away(stage: Stage) -> None:
     """Sell from the rows while Redis is away, for all and then for one of the two."""
     world, crowd, report = stage.world, stage.crowd, stage.report
-    async with stage.living():
-        before = await _rate(stage, 1.5)
+    async with stage.busy():
+        await _until_compared(stage, time())
+        before = await _rate(stage, 1.0)
         unavailable, begun, acknowledged = crowd.tally.unavailable, crowd.now, len(crowd.tally.acknowledged_at)
         await world.valkey.kill()
         report.kills["valkey"] += 1
@@ -273,9 +289,9 @@ async def _rate(stage: Stage, seconds: float) -> float:
 async def take_postgresql_away(stage: Stage) -> None:
     """Acknowledge nothing while PostgreSQL is away, and go on showing what was seen."""
     world, crowd, report = stage.world, stage.crowd, stage.report
-    async with stage.living():
-        await crowd.until(lambda: bool(crowd.joinable))
-        path = f"/v1/groups/{crowd.joinable[-1]}"
+    async with stage.busy():
+        await crowd.until(lambda: bool(crowd.joinable[stage.life.id]))
+        path = f"/v1/groups/{crowd.joinable[stage.life.id][-1]}"
         for url in crowd.urls:
             await crowd.http.get(f"{url}{path}")
         await world.postgresql.kill()
@@ -306,12 +322,12 @@ async def disturb_the_lines(stage: Stage) -> None:
     """Delay, hang and cut the lines to Redis and to PostgreSQL."""
     world = stage.world
     lines = {"Redis": world.redis_lines, "PostgreSQL": [world.database_line]}
-    async with stage.living():
+    async with stage.busy():
         for name, proxies in lines.items():
             for fault in (Fault.DELAY, Fault.HANG, Fault.CUT_BEFORE, Fault.CUT_AFTER, Fault.REFUSE):
                 for proxy in proxies:
                     proxy.fault = fault
-                await asyncio.sleep(stage.random.uniform(0.4, 0.8))
+                await asyncio.sleep(stage.fault_seconds)
                 for proxy in proxies:
                     proxy.fault = Fault.NONE
                 if await stage.crowd.acknowledged_after(stage.crowd.now) is None:
@@ -323,11 +339,13 @@ async def restart_by_turns(stage: Stage) -> None:
     world, crowd, report = stage.world, stage.crowd, stage.report
     unanswered = crowd.tally.unanswered
     codes, cut = [], 0
-    async with crowd.balanced(), stage.living():
+    async with crowd.balanced(), stage.busy():
         for server in world.apis:
-            await crowd.until(lambda: bool(crowd.joinable))
+            await crowd.until(lambda: bool(crowd.joinable[stage.life.id]))
             streams = [
-                asyncio.create_task(_watch(crowd, f"{server.url}/v1/groups/{crowd.joinable[-1]}/live"))
+                asyncio.create_task(
+                    _watch(crowd, f"{server.url}/v1/groups/{crowd.joinable[stage.life.id][-1]}/live")
+                )
                 for _ in range(WATCHERS)
             ]
             await asyncio.sleep(0.5)

@@ -2,8 +2,8 @@
 
 import asyncio
 import random
-from collections import Counter, deque
-from collections.abc import AsyncIterator, Callable
+from collections import Counter, defaultdict, deque
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import count
@@ -22,9 +22,9 @@ LOOK_SECONDS = 0.2
 MOST_PAUSE_SECONDS = 0.3
 """Members are less patient than `Retry-After` asks them to be."""
 PATIENCE_SECONDS = 40.0
-REGULARS = 1000
+REGULARS = 5000
 """So many members live again and again; the others come once."""
-JOINING, PAYING, CANCELLING, ASKING_AGAIN = 0.75, 0.25, 0.1, 0.1
+JOINING, PAYING, CANCELLING, ASKING_AGAIN = 0.75, 0.6, 0.15, 0.1
 """Shares of those who may."""
 UNAVAILABLE, TAKEN, OK = httpx.codes.SERVICE_UNAVAILABLE, httpx.codes.CREATED, httpx.codes.OK
 Json = dict[str, Any]
@@ -68,10 +68,11 @@ class Crowd:
         self.ledger = ledger
         self.tally = Tally()
         self.random = random.Random(seed)
-        self.joinable: deque[str] = deque(maxlen=200)
-        self.stopping = False
+        self.joinable: defaultdict[str, deque[str]] = defaultdict(lambda: deque(maxlen=200))
+        """Groups that somebody opened, by their sale."""
         self._crowd = crowd
-        self._next = count(REGULARS)
+        self._regulars = min(REGULARS, len(crowd) // 4)
+        self._next = count(self._regulars)
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=200, keepalive_expiry=5)
         self.http = httpx.AsyncClient(timeout=TIMEOUT, limits=limits, trust_env=False)
 
@@ -81,7 +82,7 @@ class Crowd:
 
     def regular(self) -> Member:
         """Somebody who comes again and again."""
-        return self._crowd[self.random.randrange(REGULARS)]
+        return self._crowd[self.random.randrange(self._regulars)]
 
     @property
     def now(self) -> float:
@@ -179,21 +180,26 @@ class Crowd:
             await asyncio.sleep(PAUSE_SECONDS if reply is None else self._pause(reply))
         return None
 
+    async def shop(self, sale: Sale) -> tuple[Member, str] | None:
+        """Open a group or join one that somebody opened. Returns who has now which order."""
+        joinable = self.joinable[sale.id]
+        group_id = joinable.popleft() if joinable and self.random.random() < JOINING else None
+        member = self.regular()
+        taken = await self.claim(member, sale, group_id)
+        if taken is None:
+            return None
+        if group_id is None:
+            joinable.extend([taken["group"]["id"]] * 3)
+        return member, taken["order"]["id"]
+
     async def live(self, sale: Sale, late_seconds: float) -> None:
-        """Claim, then pay in one of the ways people and providers have, or cancel, or forget it."""
-        while not self.stopping:
-            member = self.regular()
-            joining = self.joinable.popleft() if self.joinable and self.random.random() < JOINING else None
-            taken = await self.claim(member, sale, joining)
-            if taken is None:
-                continue
-            if joining is None:
-                self.joinable.extend([taken["group"]["id"]] * 3)
-            fate = self.random.random()
-            if fate < PAYING:
-                await self._pay(member, taken["order"]["id"], late_seconds)
-            elif fate < PAYING + CANCELLING:
-                await self.do("POST", f"/v1/orders/{taken['order']['id']}/cancel", member)
+        """Shop, then pay in one of the ways people and providers have, or cancel, or forget it."""
+        bought = await self.shop(sale)
+        fate = self.random.random()
+        if bought and fate < PAYING:
+            await self._pay(*bought, late_seconds)
+        elif bought and fate < PAYING + CANCELLING:
+            await self.do("POST", f"/v1/orders/{bought[1]}/cancel", bought[0])
 
     async def _pay(self, member: Member, order_id: str, late_seconds: float) -> None:
         started = await self.do("POST", f"/v1/orders/{order_id}/payments", member, json={"provider": "sandbox"})
@@ -212,15 +218,20 @@ class Crowd:
             await self.do("POST", path, member, json={})
 
     @asynccontextmanager
-    async def living(self, sale: Sale, late_seconds: float, size: int) -> AsyncIterator[None]:
-        """So many of them live, for the time of the context."""
-        self.stopping = False
-        lives = [asyncio.create_task(self.live(sale, late_seconds)) for _ in range(size)]
+    async def busy(self, *ways: tuple[int, Callable[[], Awaitable[object]]]) -> AsyncIterator[None]:
+        """So many of them do this again and again, for the time of the context, each to its end."""
+        stopping = False
+
+        async def go_on(way: Callable[[], Awaitable[object]]) -> None:
+            while not stopping:
+                await way()
+
+        going = [asyncio.create_task(go_on(way)) for size, way in ways for _ in range(size)]
         try:
             yield
         finally:
-            self.stopping = True
-            await asyncio.gather(*lives)
+            stopping = True
+            await asyncio.gather(*going)
 
     @asynccontextmanager
     async def balanced(self) -> AsyncIterator[None]:

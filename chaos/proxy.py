@@ -61,6 +61,11 @@ class Proxy:
             for writer in writers:
                 writer.transport.abort()
 
+    async def end(self) -> None:
+        """Reset every connection, and wait until all are done with."""
+        self.reset()
+        await asyncio.gather(*self._connections, return_exceptions=True)
+
     @asynccontextmanager
     async def during(self, fault: Fault) -> AsyncIterator[None]:
         """Inject a fault for the time of the context."""
@@ -135,5 +140,4 @@ async def proxied(*upstreams: Address) -> AsyncIterator[Proxy]:
     finally:
         server.close()
         proxy.fault = Fault.NONE
-        proxy.reset()
-        await server.wait_closed()
+        await proxy.end()

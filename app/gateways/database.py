@@ -111,7 +111,7 @@ class Database:
             async with self.engine.connect() as connection, _raw_bulk(connection) as bulk:
                 yield bulk
             return
-        connection = self._kept.pop() if self._kept else await self.engine.connect()
+        connection = await self._connection()
         usable = False
         try:
             async with _raw_bulk(connection) as bulk:
@@ -126,6 +126,17 @@ class Database:
             else:
                 await connection.invalidate()
                 await connection.close()
+
+    async def _connection(self) -> AsyncConnection:
+        """One that was kept and is still open, or a new one."""
+        while self._kept:
+            kept = self._kept.pop()
+            raw: Any = (await kept.get_raw_connection()).driver_connection
+            if not raw.is_closed():
+                return kept
+            await kept.invalidate()
+            await kept.close()
+        return await self.engine.connect()
 
     def insert_unless_there(self, model: type[SQLModel], key: list[str]) -> Insert:
         """An INSERT that does nothing when a row with this unique key is there; give it its `values`."""
