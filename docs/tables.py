@@ -20,6 +20,7 @@ from app.domain.sales import SALE_TRANSITIONS
 from app.routers.problems import status_of
 from app.services.invariants import INVARIANTS
 from app.services.live import PUBLIC_TYPES
+from chaos.crashes import CRASH_POINTS
 
 DOCS = Path(__file__).parent
 BLOCK = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -60,6 +61,13 @@ def _invariants() -> Iterator[str]:
         yield f"| {invariant.id} | {invariant.rule} |"
 
 
+def _crashes() -> Iterator[str]:
+    yield "| point | process | what it leaves behind | who mends it |"
+    yield "|---|---|---|---|"
+    for point in CRASH_POINTS:
+        yield f"| `{point.name}` | {point.role} | {point.left} | {point.mended} |"
+
+
 def _live() -> Iterator[str]:
     yield "| on the stream | written as |"
     yield "|---|---|"
@@ -82,6 +90,7 @@ def _machine(table: Table[Any]) -> Iterator[str]:
 def tables() -> dict[str, str]:
     """Every table by name, as the text between its markers."""
     lines = {"errors": _errors(), "settings": _settings(), "invariants": _invariants(), "live": _live()}
+    lines["crashes"] = _crashes()
     lines |= {name: _machine(table) for name, table in MACHINES.items()}
     return {name: "\n".join(rows) + "\n" for name, rows in lines.items()}
 

@@ -141,6 +141,26 @@ async def test_a_key_can_be_made_and_a_stream_be_open_while_it_runs(tmp_path: Pa
     assert "Traceback" not in output, output
 
 
+async def test_a_process_that_is_told_to_stop_serves_on_for_a_moment(tmp_path: Path) -> None:
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    arguments = ("run", "--port", str(port), "--data", str(tmp_path / "data"))
+    async with (
+        started(*arguments, ready=f"{url}/readyz", LINGER_SECONDS="60") as process,
+        httpx.AsyncClient(base_url=url) as http,
+    ):
+        assert "connection" not in (await http.get("/livez")).headers
+        process.send_signal(signal.SIGTERM)
+        while (ready := await http.get("/readyz")).status_code != 503:
+            await asyncio.sleep(0.01)
+        assert ready.json() == {"database": True, "dealer": True, "leaving": True}
+        answer = await http.get("/v1/sales")
+        assert (answer.status_code, answer.headers["connection"]) == (200, "close")
+        process.send_signal(signal.SIGTERM)
+        output, _ = await process.communicate()
+        assert b"Traceback" not in output, output.decode()
+
+
 async def test_api_and_workers_as_processes_of_their_own(postgresql: str, valkey: str) -> None:
     """As in production: migrate, two API processes behind one port, a worker, a key from the command line."""
     port = free_port()

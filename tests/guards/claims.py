@@ -131,11 +131,11 @@ async def a_sale_sells_while_it_is_open(world: World) -> None:
 
 @notices(
     script("g[6]"),
-    script("tonumber(g[4]) + tonumber(g[5]) >= tonumber(g[1])"),
+    script("held + tonumber(g[5]) >= tonumber(g[1])"),
     replace(
         script("not purchase"), down=cuts("app.services.undealt._Places.take", "len(bought) >= sale.member_limit")
     ),
-    script("left < quantity"),
+    script("stock - taken < quantity"),
     *undealt(
         "(group_id, member_id) in self.members",
         "len(self.seats[group_id]) >= group.size",

@@ -31,7 +31,7 @@ from app.domain.errors import (
 )
 from app.gateways.dealer.images import Claim, SaleImage, bitmaps, hashes, merge, milliseconds
 from app.gateways.dealer.keys import Keys
-from app.gateways.dealer.pipe import Part, Pipe
+from app.gateways.dealer.pipe import Part, Pipe, Send
 
 LUA = Path(__file__).parent / "lua"
 WATCH_KEY = "kaituan:watch"
@@ -119,6 +119,11 @@ class Dealer:
         self.sold_out: dict[str, tuple[int, float]] = {}
         """What was left of offers that could not give what was asked for, and until when that is remembered."""
         self._known: Batches[tuple[str, str], tuple[str, str], bool] = Batches(self._ask_known)
+        self._doubtful = False
+        """Whether this is not the server, or not in the state, that a worker compared with the rows last."""
+        self._vouched: set[str] = set()
+        """Sales that were loaded since that is doubtful."""
+        pipe.greet = self._greet
 
     async def deal(self, request: ClaimRequest, now: datetime) -> tuple[Claim, bool]:
         """Take the places of a claim, or refuse and take none.
@@ -127,13 +132,13 @@ class Dealer:
         places, under the order id it had first. Raises `Refused`; `Unloaded` when the sale must be loaded first;
         `DealerUnavailable`.
 
-        That an offer is sold out is remembered for a moment. Then Redis is only asked whether it knows the member,
-        for all who wait at once.
+        That an offer is sold out is remembered for a moment. Who wants to open a group then is only looked up,
+        together with all others: Redis may know them.
         """
-        left, until = self.sold_out.get(request.offer_id, (request.quantity, 0.0))
-        if left < request.quantity and monotonic() < until:
+        if request.new_deadline_at is not None and not self._is_doubtful(request.sale_id):
+            left, until = self.sold_out.get(request.offer_id, (request.quantity, 0.0))
             who = request.sale_id, request.member_id
-            if not await self._known.ask(who, who):
+            if left < request.quantity and monotonic() < until and not await self._known.ask(who, who):
                 raise Refused(SoldOut(left=left), known=False)
         keys = Keys(request.sale_id)
         names = (
@@ -152,12 +157,17 @@ class Dealer:
             verdict, *rest = await self._run(DEAL, names, arguments)  # it may run twice
         if verdict in {b"taken", b"again"}:
             return Claim(order_id=rest[0].decode(), **orjson.loads(rest[1])), verdict == b"again"
-        if verdict == b"unloaded":
+        if verdict == b"unloaded" or self._is_doubtful(request.sale_id):  # what was taken, the rows may refuse
             raise Unloaded
         refusal = _refusal(verdict.decode(), rest[1:])
         if isinstance(refusal, SoldOut):
             self.sold_out[request.offer_id] = refusal.left, monotonic() + REMEMBER_SECONDS
         raise Refused(refusal, known=rest[0] == b"1")
+
+    def vouch(self, sale_id: str) -> None:
+        """The sale has just been loaded: what Redis says of it is true."""
+        self.behind.discard(sale_id)
+        self._vouched.add(sale_id)
 
     async def release(self, sale_id: str, order_id: str, offer_id: str, group_id: str) -> bool:
         """Give back the places of an order; False when it holds none."""
@@ -165,7 +175,7 @@ class Dealer:
         keys = Keys(sale_id)
         names = (
             *(keys.claims, keys.pending, keys.purchases, keys.offer(offer_id), keys.units(offer_id)),
-            *(keys.group(group_id), keys.seats(group_id), keys.former),
+            *(keys.group(group_id), keys.seats(group_id), keys.former, keys.terms),
         )
         return bool(await self._run(RELEASE, names, (order_id, CLOSED_TTL_MS)))
 
@@ -222,9 +232,7 @@ class Dealer:
 
     async def server(self) -> str:
         """Which server this is, and how many keys it evicted since it started."""
-        lines: list[str] = (await self._twice("INFO")).decode().splitlines()
-        told = dict(line.split(":", 1) for line in lines if ":" in line)
-        return f"{told['run_id']} {told['evicted_keys']}"
+        return _server(await self._twice("INFO"))
 
     async def was_left_alone(self, server: str, now: datetime, seconds: float) -> bool:
         """Whether Redis was restarted, replaced or emptied, had to evict keys, or nobody compared it with the rows
@@ -270,9 +278,9 @@ class Dealer:
 
         False when the loading was overtaken: the sale changed meanwhile and has to be loaded once more.
         """
-        keys = Keys(image.sale_id)
+        keys, claims = Keys(image.sale_id), merge(image, in_flight)
         # Packing a large sale takes a while; others get their turns meanwhile.
-        commands = await asyncio.to_thread(_commands, keys, image, merge(image, in_flight))
+        commands = await asyncio.to_thread(_commands, keys, image, claims)
         for some in chunks(commands, COMMANDS_AT_ONCE):
             if not await self._run(WRITE, (keys.loading,), (token, LOADING_MS, *_flat(some))):
                 return False
@@ -282,6 +290,9 @@ class Dealer:
             *("selling", image.selling, "opens", milliseconds(image.opens_at)),
             *("closes", milliseconds(image.closes_at), "member_limit", image.member_limit),
             *("group_size", image.group_size, "expires", expires),
+            # How many there are of those who have to be known before anybody is refused.
+            *("purchases", len({(claim.member_id, claim.purchase) for claim in claims})),
+            *("former", len(set(image.former))),
         )
         last = [("HSET", keys.terms, *terms), ("PEXPIREAT", keys.terms, expires), ("UNLINK", keys.loading)]
         return bool(await self._run(WRITE, (keys.loading,), (token, LOADING_MS, *_flat(last))))
@@ -300,6 +311,16 @@ class Dealer:
             told = await self._run(KNOWN, (keys.terms, keys.purchases, keys.former), tuple(ids))
             known |= {(sale_id, member_id): bool(one) for member_id, one in zip(ids, told, strict=True)}
         return [known[member] for member in members]
+
+    def _is_doubtful(self, sale_id: str) -> bool:
+        return self._doubtful and sale_id not in self._vouched
+
+    async def _greet(self, send: Send) -> None:
+        """A new connection may lead to another server: restarted with older data, or a stale replica."""
+        noted = await send("HGET", WATCH_KEY, "server")
+        self._doubtful = noted is None or noted.decode() != _server(await send("INFO"))
+        self._vouched.clear()
+        self.sold_out.clear()
 
     async def _claims(self, keys: Keys, ids: list[bytes]) -> list[Claim]:
         if not ids:
@@ -374,6 +395,11 @@ def _flat(commands: Iterable[tuple[Part, ...]]) -> Iterator[Part]:
     for command in commands:
         yield len(command)
         yield from command
+
+
+def _server(info: bytes) -> str:
+    told = dict(line.split(":", 1) for line in info.decode().splitlines() if ":" in line)
+    return f"{told['run_id']} {told['evicted_keys']}"
 
 
 def _refusal(verdict: str, rest: list[bytes]) -> KaituanError:

@@ -7,6 +7,7 @@ A call is sent once. Whether to send it again is for the caller to say, who know
 import asyncio
 import ssl
 from collections import deque
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any
 
@@ -21,12 +22,16 @@ AWAY_SECONDS = 0.5
 TURNED_AWAY = ("READONLY", "LOADING", "MASTERDOWN", "CLUSTERDOWN", "MOVED")
 """Error replies of a server that is not, or not yet, the one to ask: the next call connects anew."""
 Part = bytes | str | int | float
+Send = Callable[..., Awaitable[Any]]
+"""Sends one command and returns its reply; raises `ResponseError`."""
 
 
 class Pipe:
     """Calls raise `OSError` when Redis is away or silent, `ResponseError` when it refuses the command."""
 
     def __init__(self, url: str) -> None:
+        self.greet: Callable[[Send], Awaitable[None]] | None = None
+        """What is done first on every new connection, before anybody else's calls."""
         self._address = parse_url(url)
         self._wire: _Wire | None = None
         self._connecting: asyncio.Task[_Wire] | None = None
@@ -98,6 +103,9 @@ class Pipe:
                     _check(await wire.send(("AUTH", *user, password)))
                 if database := address.get("db"):
                     _check(await wire.send(("SELECT", database)))
+                if self.greet is not None:
+                    sending = wire.send
+                    await self.greet(lambda *parts: _checked(sending(parts)))
         except BaseException as error:
             if wire is not None:
                 wire.abort(ConnectionError(str(error)))
@@ -189,6 +197,11 @@ class _Wire(asyncio.Protocol):
             self._watch = self._loop.call_later(TIMEOUT_SECONDS / 10, lambda: self._look(received, again=True))
 
 
-def _check(reply: Any) -> None:
+def _check(reply: Any) -> Any:
     if isinstance(reply, ReplyError):
         raise ResponseError(str(reply))
+    return reply
+
+
+async def _checked(reply: asyncio.Future[Any]) -> Any:
+    return _check(await reply)

@@ -16,7 +16,8 @@ local now, order_id, member_id = tonumber(ARGV[1]), ARGV[2], ARGV[3]
 local quantity, group_id, new_deadline = tonumber(ARGV[5]), ARGV[6], ARGV[7]
 local call = redis.call
 
-local t = call('HMGET', terms, 'selling', 'opens', 'closes', 'member_limit', 'group_size', 'expires')
+local t = call('HMGET', terms, 'selling', 'opens', 'closes', 'member_limit', 'group_size', 'expires',
+  'purchases', 'former')
 if not t[1] then
   return {'unloaded'}
 end
@@ -30,8 +31,13 @@ if earlier then
   end
 end
 
--- Only of a member who had an order here may the same request have been answered before.
+-- Only of a member who had an order here may the same request have been answered before. When some of these members
+-- are missing, nobody may be refused: the sale has to be loaded.
 local function refuse(code, detail)
+  if call('HLEN', purchases) ~= tonumber(t[7]) or call('SCARD', former) ~= tonumber(t[8]) then
+    call('UNLINK', terms)
+    return {'unloaded'}
+  end
   local known = call('SISMEMBER', former, member_id)
   for number = 1, tonumber(t[4]) do
     if known == 1 then
@@ -132,6 +138,7 @@ local claim = cjson.encode({
   member_id = member_id, purchase = purchase, paid = false,
 })
 call('HSET', purchases, member_id .. ':' .. purchase, order_id)
+call('HINCRBY', terms, 'purchases', 1)
 call('HSET', claims, order_id, claim)
 if taken == 0 then -- while a unit of the offer is taken these are there, with an end
   call('PEXPIREAT', units, expires)

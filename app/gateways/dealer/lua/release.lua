@@ -1,13 +1,13 @@
 -- Give back every place of one order.
 --
 -- KEYS  1 claims (hash)  2 pending (zset)  3 purchases (hash)  4 offer (hash)  5 units (bitmap)
---       6 group (hash)  7 seats (bitmap)  8 former (set)
+--       6 group (hash)  7 seats (bitmap)  8 former (set)  9 terms (hash)
 -- ARGV  1 order id  2 life of an empty group's keys, ms
 -- Returns  1 when places were given back, 0 when the order holds none
 -- Replay   the claim is deleted with its places, so a second release finds nothing to free.
 
 local claims, pending, purchases, offer = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local units, group, seats, former = KEYS[5], KEYS[6], KEYS[7], KEYS[8]
+local units, group, seats, former, terms = KEYS[5], KEYS[6], KEYS[7], KEYS[8], KEYS[9]
 
 redis.call('ZREM', pending, ARGV[1])
 local packed = redis.call('HGET', claims, ARGV[1])
@@ -29,8 +29,12 @@ if redis.call('EXISTS', offer) == 1 then
 end
 
 -- The purchase is free again, but the member's requests may have been answered.
-redis.call('HDEL', purchases, claim.member_id .. ':' .. claim.purchase)
-redis.call('SADD', former, claim.member_id)
+local purchase = redis.call('HDEL', purchases, claim.member_id .. ':' .. claim.purchase)
+local left = redis.call('SADD', former, claim.member_id)
+if redis.call('EXISTS', terms) == 1 then
+  redis.call('HINCRBY', terms, 'purchases', -purchase)
+  redis.call('HINCRBY', terms, 'former', left)
+end
 redis.call('PEXPIREAT', former, expires)
 
 if redis.call('HDEL', group, 'member:' .. claim.member_id) == 1 then
