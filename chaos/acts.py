@@ -32,8 +32,8 @@ BUYERS_PER_UNIT = 1.5
 REAPED_SECONDS = IN_FLIGHT_SECONDS + 3.0
 """So long after the last kill the places of dead claims have been given back."""
 WATCHERS = 8
-REDIS_AWAY_SHARE = 0.3
-"""An act begins when this part of the stock is sold."""
+BEGIN_SHARE = 0.3
+"""What happens during a rush begins when this part of the stock is sold."""
 
 
 @dataclass(slots=True)
@@ -81,7 +81,7 @@ class Stage:
         self.crowd.ledger.rushes.append(Rush(sale.id, sale.stock))
         before = len(self.crowd.tally.acknowledged_at)
         rushing = asyncio.create_task(self.crowd.rush(sale, int(sale.stock * BUYERS_PER_UNIT)))
-        enough = before + sale.stock * REDIS_AWAY_SHARE
+        enough = before + sale.stock * BEGIN_SHARE
         await self.crowd.until(lambda: len(self.crowd.tally.acknowledged_at) >= enough or rushing.done())
         begun = self.crowd.now
         await meanwhile(sale)
