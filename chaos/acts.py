@@ -27,7 +27,7 @@ LATE_SECONDS = GROUP_SECONDS + 1
 """So late is a payment that arrives after its group's deadline."""
 LIVES, SHOPPERS = 10, 30
 """Members at the same time: those who pay, cancel and forget, and those who only claim."""
-REACH_SECONDS = 25.0
+REACH_SECONDS = 60.0
 BUYERS_PER_UNIT = 1.5
 REAPED_SECONDS = IN_FLIGHT_SECONDS + 3.0
 """So long after the last kill the places of dead claims have been given back."""
@@ -409,7 +409,7 @@ UNSETTLED = {
 """What must be over before the service can be judged."""
 
 
-async def settle(stage: Stage, since: float, patience: float = 120.0) -> None:
+async def settle(stage: Stage, since: float, patience: float = 240.0) -> None:
     """Wait until workers have nothing left to do and the reaper has been; then sell what came back.
 
     Nothing was killed `since` that moment.

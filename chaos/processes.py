@@ -23,7 +23,7 @@ from bench.servers import LIMITS_OFF, NotReady, free_port
 from chaos.doomed import run
 from chaos.proxy import Proxy, proxied
 
-START_SECONDS, STOP_SECONDS, LOOK_SECONDS = 30, 20, 0.02
+START_SECONDS, STOP_SECONDS, LOOK_SECONDS = 60, 40, 0.02
 VALKEY = {"save": "", "appendonly": "no", "maxmemory-policy": "noeviction", "repl-diskless-sync-delay": "0"}
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(["chaos.__main__", "chaos.doomed"])
@@ -229,6 +229,8 @@ async def opened_world(
                 "PORT": str(port),
                 "PUBLIC_URL": f"http://127.0.0.1:{balancer.port}",
                 "WORKERS_INSIDE": "false",
+                "LINGER_SECONDS": "2",
+                "DRAIN_SECONDS": "15",
                 **LIMITS_OFF,
             }
 
