@@ -184,7 +184,7 @@ async def kill(stage: Stage, name: str) -> None:
     await _recover(stage, name, at)
 
 
-async def _until_compared(stage: Stage, since: float, patience: float = 30.0) -> None:
+async def _until_compared(stage: Stage, since: float, patience: float = 60.0) -> None:
     """Wait until a worker has compared Redis with the rows."""
     give_up_at = stage.crowd.now + patience
     while await stage.world.valkey.seen_at() < since * 1000:
