@@ -11,6 +11,7 @@ import pytest
 
 from chaos.proxy import Address, Fault, Proxy, proxied
 from tests.conftest import create_database
+from tests.faults.test_redis import reachable
 from tests.service import Member, Sale, Service, running_service
 
 
@@ -81,6 +82,7 @@ async def test_a_cancel_that_was_cut_after_it_was_done_is_done_once(lines: Lines
     order = (await member.open(sale)).json()["order"]
     async with lines.redis.during(Fault.CUT_AFTER):
         assert (await member.post(f"/v1/orders/{order['id']}/cancel")).status_code == 200
+    await reachable(service)
     await service.tick()
     assert await service.left(sale) == [2]
     assert (await member.post(f"/v1/orders/{order['id']}/cancel")).json()["code"] == "order_not_held"
