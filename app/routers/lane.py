@@ -99,8 +99,6 @@ async def _claim(claim: Claim, id_: str, scope: Scope, receive: Receive, send: S
         client = scope.get("client")
         limits = count_claim(state, member_id, client[0] if client else "")
         answer = await claim(state, member_id, id_, body, key.decode())
-    except KaituanError as error:
-        await _refuse(error, headers, send)
     except Exception as error:  # noqa: BLE001 - nobody is above us
         await _refuse(refusal_of(error), headers, send)
     else:
@@ -124,9 +122,6 @@ async def _show(show: Show, id_: str, scope: Scope, send: Send) -> bool:
         return False
     try:
         view = await show(state, id_, viewer_id)
-    except KaituanError as error:
-        await _refuse(error, headers, send)
-        return True
     except Exception as error:  # noqa: BLE001 - nobody is above us
         await _refuse(refusal_of(error), headers, send)
         return True

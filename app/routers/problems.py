@@ -150,7 +150,9 @@ def _new_problem(
 
 
 def refusal_of(error: Exception) -> KaituanError:
-    """What a caller is told of an error that is not a refusal; what was not foreseen is logged."""
+    """What a caller is told of an error: a refusal says it itself; what was not foreseen is logged."""
+    if isinstance(error, KaituanError):
+        return error
     if isinstance(error, PoolTimeoutError):
         return errors.Busy()
     if is_outage(error):

@@ -6,11 +6,10 @@ from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from itertools import chain
 from pathlib import Path
 from secrets import token_hex
 from time import monotonic
-from typing import Any, TypeVar
+from typing import Any
 
 import orjson
 from redis.exceptions import RedisError, ResponseError
@@ -29,7 +28,16 @@ from app.domain.errors import (
     SalePaused,
     SoldOut,
 )
-from app.gateways.dealer.images import Claim, SaleImage, bitmaps, hashes, merge, milliseconds
+from app.gateways.dealer.images import (
+    CHUNK,
+    Claim,
+    SaleImage,
+    chunks,
+    merge,
+    milliseconds,
+    pack,
+    pack_terms,
+)
 from app.gateways.dealer.keys import Keys
 from app.gateways.dealer.pipe import Part, Pipe, Send
 
@@ -39,7 +47,6 @@ WATCH_KEY = "kaituan:watch"
 REQUEST_TTL_MS = 3_600_000
 CLOSED_TTL_MS = 600_000
 """How long a closed group is remembered, so that claims on their way to it are refused without a load."""
-KEEP_AFTER_SALE = timedelta(days=1)
 LOADING_MS = 5_000
 """How long a sale waits for a loader of which nothing is heard: its process is dead."""
 RENEW_SECONDS = 1.0
@@ -48,7 +55,6 @@ REMEMBER_SECONDS = 0.2
 LOADING_WAIT_SECONDS = 5.0
 IN_FLIGHT_SECONDS = 30
 """A claim that was dealt this long ago and has no order is dead: its process did not live to commit."""
-CHUNK = 1000
 COMMANDS_AT_ONCE = 50
 """Commands of a load that leave together: claims on other sales wait for these on the same connection."""
 
@@ -56,7 +62,6 @@ COMMANDS_AT_ONCE = 50
 SIMPLE_REFUSALS: dict[str, type[KaituanError]] = {
     error.code: error for error in (SaleEnded, SalePaused, GroupClosed, GroupFull, AlreadyInGroup)
 }
-Item = TypeVar("Item")
 
 
 class Script:
@@ -280,21 +285,12 @@ class Dealer:
         """
         keys, claims = Keys(image.sale_id), merge(image, in_flight)
         # Packing a large sale takes a while; others get their turns meanwhile.
-        commands = await asyncio.to_thread(_commands, keys, image, claims)
+        commands = await asyncio.to_thread(pack, keys, image, claims)
         for some in chunks(commands, COMMANDS_AT_ONCE):
             if not await self._run(WRITE, (keys.loading,), (token, LOADING_MS, *_flat(some))):
                 return False
         # The terms come last: with them the sale is loaded.
-        expires = milliseconds(image.closes_at + KEEP_AFTER_SALE)
-        terms: tuple[Part, ...] = (
-            *("selling", image.selling, "opens", milliseconds(image.opens_at)),
-            *("closes", milliseconds(image.closes_at), "member_limit", image.member_limit),
-            *("group_size", image.group_size, "expires", expires),
-            # How many there are of those who have to be known before anybody is refused.
-            *("purchases", len({(claim.member_id, claim.purchase) for claim in claims})),
-            *("former", len(set(image.former))),
-        )
-        last = [("HSET", keys.terms, *terms), ("PEXPIREAT", keys.terms, expires), ("UNLINK", keys.loading)]
+        last = [*pack_terms(keys, image, claims), ("UNLINK", keys.loading)]
         return bool(await self._run(WRITE, (keys.loading,), (token, LOADING_MS, *_flat(last))))
 
     async def _renew(self, keys: Keys, token: str) -> None:
@@ -364,31 +360,6 @@ class Dealer:
             return await self.pipe.calls(commands)
         except (RedisError, OSError) as error:
             raise DealerUnavailable from error
-
-
-def chunks(items: list[Item], size: int = CHUNK) -> Iterator[list[Item]]:
-    """Parts of at most `size` items."""
-    for start in range(0, len(items), size):
-        yield items[start : start + size]
-
-
-def _commands(keys: Keys, image: SaleImage, claims: list[Claim]) -> list[tuple[Part, ...]]:
-    """What writes a sale to Redis, except its terms."""
-    expires = milliseconds(image.closes_at + KEEP_AFTER_SALE)
-    stale = [keys.claims, keys.purchases, keys.former]
-    for offer_id in image.stocks:
-        stale += [keys.offer(offer_id), keys.units(offer_id)]
-    for group_id in image.groups:
-        stale += [keys.group(group_id), keys.seats(group_id)]
-    commands: list[tuple[Part, ...]] = [("UNLINK", *some) for some in chunks(stale)]
-    for key, value in bitmaps(keys, image, claims).items():
-        commands.append(("SET", key, value, "PXAT", expires))
-    for key, mapping in hashes(keys, image, claims).items():
-        for items in chunks(list(mapping.items())):
-            commands += [("HSET", key, *chain.from_iterable(items)), ("PEXPIREAT", key, expires)]
-    for members in chunks(image.former):
-        commands += [("SADD", keys.former, *members), ("PEXPIREAT", keys.former, expires)]
-    return commands
 
 
 def _flat(commands: Iterable[tuple[Part, ...]]) -> Iterator[Part]:

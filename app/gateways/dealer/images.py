@@ -1,12 +1,20 @@
 """What the rows say of a sale, as it is written to Redis."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
+from itertools import chain
+from typing import TypeVar
 
 import orjson
 
 from app.gateways.dealer.keys import Keys
+from app.gateways.dealer.pipe import Part
+
+KEEP_AFTER_SALE = timedelta(days=1)
+CHUNK = 1000
+Command = tuple[Part, ...]
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,3 +112,42 @@ def hashes(keys: Keys, image: SaleImage, claims: list[Claim]) -> dict[str, dict[
             paid = "paid" if claim.paid else "held"
             group[paid] = int(group[paid]) + 1
     return found
+
+
+def pack(keys: Keys, image: SaleImage, claims: list[Claim]) -> list[Command]:
+    """The commands that write a sale to Redis, except its terms."""
+    expires = milliseconds(image.closes_at + KEEP_AFTER_SALE)
+    stale = [keys.claims, keys.purchases, keys.former]
+    for offer_id in image.stocks:
+        stale += [keys.offer(offer_id), keys.units(offer_id)]
+    for group_id in image.groups:
+        stale += [keys.group(group_id), keys.seats(group_id)]
+    commands: list[Command] = [("UNLINK", *some) for some in chunks(stale)]
+    for key, value in bitmaps(keys, image, claims).items():
+        commands.append(("SET", key, value, "PXAT", expires))
+    for key, mapping in hashes(keys, image, claims).items():
+        for items in chunks(list(mapping.items())):
+            commands += [("HSET", key, *chain.from_iterable(items)), ("PEXPIREAT", key, expires)]
+    for members in chunks(image.former):
+        commands += [("SADD", keys.former, *members), ("PEXPIREAT", keys.former, expires)]
+    return commands
+
+
+def pack_terms(keys: Keys, image: SaleImage, claims: list[Claim]) -> list[Command]:
+    """The commands that write its terms: with them it is loaded."""
+    expires = milliseconds(image.closes_at + KEEP_AFTER_SALE)
+    terms: Command = (
+        *("selling", image.selling, "opens", milliseconds(image.opens_at)),
+        *("closes", milliseconds(image.closes_at), "member_limit", image.member_limit),
+        *("group_size", image.group_size, "expires", expires),
+        # How many there are of those who have to be known before anybody is refused.
+        *("purchases", len({(claim.member_id, claim.purchase) for claim in claims})),
+        *("former", len(set(image.former))),
+    )
+    return [("HSET", keys.terms, *terms), ("PEXPIREAT", keys.terms, expires)]
+
+
+def chunks(items: list[Item], size: int = CHUNK) -> Iterator[list[Item]]:
+    """Parts of at most `size` items."""
+    for start in range(0, len(items), size):
+        yield items[start : start + size]
