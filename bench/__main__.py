@@ -1,7 +1,6 @@
 """`python -m bench`: how fast the service is, beside yardsticks, on this machine."""
 
 import asyncio
-import resource
 import signal
 import tempfile
 from collections.abc import Coroutine
@@ -56,8 +55,7 @@ def main(
         **{name: value for name, value in given.items() if value is not None},  # type: ignore[arg-type]
     )
     report = Report()
-    _, most_files = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most_files, most_files))
+    servers.open_many_files()
     try:
         uvloop.run(_measure(options, report, only or list(MEASUREMENTS)))
     except (KeyboardInterrupt, asyncio.CancelledError):

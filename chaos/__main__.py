@@ -3,7 +3,6 @@
 import asyncio
 import json
 import random
-import resource
 import sys
 import tempfile
 from pathlib import Path
@@ -39,8 +38,7 @@ def main(
     Starts and stops everything it needs. Prints a table, and as its last line one JSON object; ends with 1 when a
     promise was broken.
     """
-    _, most_files = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most_files, most_files))
+    servers.open_many_files()
     report = Report()
     seed = random.SystemRandom().randrange(1_000_000) if seed is None else seed
     report.figures["seed"] = seed
@@ -81,7 +79,8 @@ async def _play(report: Report, seed: int, minutes: float | None) -> None:
 
 
 async def _act(stage: Stage, minutes: float | None) -> float:
-    """Everything that is done to it. Returns when the last process was killed."""
+    """Everything that is done to it. Returns when the last process was killed or line cut: a claim may be dead
+    since then."""
     report = stage.report
     report.say("Killing processes at every named point")
     await acts.crash_at_every_point(stage)
@@ -97,9 +96,9 @@ async def _act(stage: Stage, minutes: float | None) -> float:
     await acts.take_redis_away(stage)
     report.say("Taking PostgreSQL away")
     await acts.take_postgresql_away(stage)
-    quiet_since = stage.crowd.now
     report.say("Delaying, hanging and cutting the lines")
     await acts.disturb_the_lines(stage)
+    quiet_since = stage.crowd.now
     report.say("Restarting the API processes by turns")
     await acts.restart_by_turns(stage)
     report.say("Loading a large sale into Redis")
@@ -142,7 +141,7 @@ async def _remove_guard(postgresql: Postgresql, folder: Path, database_url: str,
         await world.rows.add_members(2000)
         crowd = Crowd([api.url for api in world.apis], members(0, 2000), ledger, seed)
         stage = Stage(world, crowd, report, random.Random(seed), **SHORT)  # type: ignore[arg-type]
-        await stage.rush("Redis set back, without the key", lambda _sale: acts.rewind(stage))
+        await stage.rush("Redis set back, without the key", lambda: acts.rewind(stage))
         await crowd.close()
         ledger.write(folder / "unguarded.json")
         found = await _checked(folder / "unguarded.json", world)

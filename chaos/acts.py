@@ -12,12 +12,12 @@ from time import time
 
 import httpx
 
+from app.gateways.dealer import Keys
 from app.gateways.dealer.dealer import IN_FLIGHT_SECONDS
 from app.services import dealing
 from bench.rows import Past, Sale
 from chaos.crashes import CRASH_POINTS, CrashPoint, Role
 from chaos.crowd import Crowd
-from chaos.ledger import Rush
 from chaos.processes import Server, Valkey, World
 from chaos.proxy import Fault
 from chaos.report import Report
@@ -53,7 +53,6 @@ class Stage:
     """How long a line is disturbed."""
     life: Sale = field(init=False)
     shop: Sale = field(init=False)
-    rushes: list[Sale] = field(default_factory=list)
 
     async def begin(self) -> None:
         """Draw up the sales that members are busy on: in one all that is taken is given back soon, in the other
@@ -74,17 +73,15 @@ class Stage:
         async with crowd.busy(lives, shoppers):
             yield
 
-    async def rush(self, name: str, meanwhile: Callable[[Sale], Awaitable[None]]) -> None:
+    async def rush(self, name: str, meanwhile: Callable[[], Awaitable[None]]) -> None:
         """Everybody wants what there is not enough of; when a third is sold, `meanwhile` happens."""
         sale = await self.world.rows.add_sale(stock=self.stock, member_limit=1)
-        self.rushes.append(sale)
-        self.crowd.ledger.rushes.append(Rush(sale.id, sale.stock))
-        before = len(self.crowd.tally.acknowledged_at)
+        self.crowd.ledger.rushes.append(sale)
         rushing = asyncio.create_task(self.crowd.rush(sale, int(sale.stock * BUYERS_PER_UNIT)))
-        enough = before + sale.stock * BEGIN_SHARE
-        await self.crowd.until(lambda: len(self.crowd.tally.acknowledged_at) >= enough or rushing.done())
+        enough = self.crowd.acknowledged + sale.stock * BEGIN_SHARE
+        await self.crowd.until(lambda: self.crowd.acknowledged >= enough or rushing.done())
         begun = self.crowd.now
-        await meanwhile(sale)
+        await meanwhile()
         self.report.say(f"  {name}: {self.crowd.now - begun:.1f} s")
         await rushing
 
@@ -141,7 +138,7 @@ async def _lead_to(stage: Stage, point: CrashPoint, server: Server) -> None:
         now = datetime.now(UTC)
         await stage.world.rows.add_sale(stock=5, closes_at=now + timedelta(seconds=1))
     while point.name.startswith("load.") and server.exit_code is None:
-        await stage.world.valkey.call("UNLINK", f"{{sale:{stage.life.id}}}:terms")
+        await stage.world.valkey.call("UNLINK", Keys(stage.life.id).terms)
         await asyncio.sleep(0.3)
 
 
@@ -196,20 +193,21 @@ async def _until_compared(stage: Stage, since: float, patience: float = 60.0) ->
 
 async def lie(stage: Stage) -> None:
     """Flush Redis, set it back, let it evict, replace it by a stale replica: each while everybody buys."""
-    await stage.rush("Redis flushed", lambda sale: _flush(stage, sale))
-    await stage.rush("Redis set back", lambda _sale: rewind(stage))
-    await stage.rush("Redis evicting", lambda _sale: _evict(stage))
+    await stage.rush("Redis flushed", lambda: _flush(stage))
+    await stage.rush("Redis set back", lambda: rewind(stage))
+    await stage.rush("Redis evicting", lambda: _evict(stage))
     replica = await _replica(stage.world)
-    await stage.rush("Redis replaced by a stale replica", lambda _sale: _promote(stage, replica))
+    await stage.rush("Redis replaced by a stale replica", lambda: _promote(stage, replica))
 
 
-async def _flush(stage: Stage, _sale: Sale) -> None:
+async def _flush(stage: Stage) -> None:
     for _ in range(3):
         await stage.world.valkey.call("FLUSHALL")
         await asyncio.sleep(stage.random.uniform(0.05, 0.2))
 
 
 async def rewind(stage: Stage) -> None:
+    """Set Redis back to what it was a moment ago."""
     await stage.world.valkey.call("SAVE")
     await _sell_on(stage, 0.2)
     await stage.world.valkey.kill()
@@ -248,8 +246,8 @@ async def _promote(stage: Stage, replica: Valkey) -> None:
 
 async def _sell_on(stage: Stage, share: float) -> None:
     """Wait until more of the stock is sold, or nobody comes any more."""
-    enough = len(stage.crowd.tally.acknowledged_at) + stage.stock * share
-    await stage.crowd.until(lambda: len(stage.crowd.tally.acknowledged_at) >= enough, 3.0)
+    enough = stage.crowd.acknowledged + stage.stock * share
+    await stage.crowd.until(lambda: stage.crowd.acknowledged >= enough, 3.0)
 
 
 async def take_redis_away(stage: Stage) -> None:
@@ -258,11 +256,11 @@ async def take_redis_away(stage: Stage) -> None:
     async with stage.busy():
         await _until_compared(stage, time())
         before = await _rate(stage, 1.0)
-        unavailable, begun, acknowledged = crowd.tally.unavailable, crowd.now, len(crowd.tally.acknowledged_at)
+        unavailable, begun, acknowledged = crowd.tally.unavailable, crowd.now, crowd.acknowledged
         await world.valkey.kill()
         report.kills["valkey"] += 1
         await asyncio.sleep(stage.away_seconds)
-        sold = len(crowd.tally.acknowledged_at) - acknowledged
+        sold = crowd.acknowledged - acknowledged
         report.figures["redis_away"] = {
             "seconds": round(crowd.now - begun, 1),
             "acknowledged_per_second": round(sold / (crowd.now - begun), 1),
@@ -281,9 +279,9 @@ async def take_redis_away(stage: Stage) -> None:
 
 
 async def _rate(stage: Stage, seconds: float) -> float:
-    begun, count = stage.crowd.now, len(stage.crowd.tally.acknowledged_at)
+    begun, count = stage.crowd.now, stage.crowd.acknowledged
     await asyncio.sleep(seconds)
-    return (len(stage.crowd.tally.acknowledged_at) - count) / (stage.crowd.now - begun)
+    return (stage.crowd.acknowledged - count) / (stage.crowd.now - begun)
 
 
 async def take_postgresql_away(stage: Stage) -> None:
@@ -302,7 +300,7 @@ async def take_postgresql_away(stage: Stage) -> None:
             reply = await crowd.ask("GET", path)
             statuses.append(0 if reply is None else reply.status_code)
             await asyncio.sleep(0.1)
-        acknowledged = crowd.acknowledged_between(begun, crowd.now)
+        acknowledged = len(crowd.acknowledged_since(begun))
         await world.start_postgresql()
         report.figures["postgresql_away"] = {
             "seconds": round(stage.away_seconds, 1),
@@ -337,7 +335,7 @@ async def disturb_the_lines(stage: Stage) -> None:
 async def restart_by_turns(stage: Stage) -> None:
     """Stop each API process in order, under load, and start it again."""
     world, crowd, report = stage.world, stage.crowd, stage.report
-    unanswered = crowd.tally.unanswered
+    before = crowd.tally.unanswered
     codes, cut = [], 0
     async with crowd.balanced(), stage.busy():
         for server in world.apis:
@@ -353,20 +351,18 @@ async def restart_by_turns(stage: Stage) -> None:
             cut += sum(await asyncio.gather(*streams))
             await server.start()
             await asyncio.sleep(0.5)
+    unanswered = crowd.tally.unanswered - before
     report.figures["rolling_restart"] = {
-        "unanswered": crowd.tally.unanswered - unanswered,
+        "unanswered": unanswered,
         "streams": WATCHERS * len(world.apis),
         "streams_cut": cut,
     }
-    report.stopped += len(codes)
     if set(codes) - {0, -signal.SIGTERM}:  # uvicorn ends with the signal it was sent, after all is done
         report.fail(f"a process that was asked to stop ended with {codes}")
     if cut:
         report.fail(f"{cut} streams were cut instead of ended")
-    if crowd.tally.unanswered > unanswered:
-        report.fail(
-            f"{crowd.tally.unanswered - unanswered} requests were dropped by a process that was asked to stop"
-        )
+    if unanswered:
+        report.fail(f"{unanswered} requests were dropped by a process that was asked to stop")
 
 
 async def _watch(crowd: Crowd, url: str) -> bool:
@@ -412,7 +408,7 @@ UNSETTLED = {
 async def settle(stage: Stage, since: float, patience: float = 240.0) -> None:
     """Wait until workers have nothing left to do and the reaper has been; then sell what came back.
 
-    Nothing was killed `since` that moment.
+    Nothing was killed or cut `since` that moment.
     """
     begun, left = stage.crowd.now, {"something": 1}
     while stage.crowd.now < begun + patience:
@@ -426,5 +422,5 @@ async def settle(stage: Stage, since: float, patience: float = 240.0) -> None:
         await asyncio.sleep(0.5)
     if left:
         stage.report.fail(f"after {patience:.0f} s there was still something to do: {left}")
-    for sale in stage.rushes:
+    for sale in stage.crowd.ledger.rushes:
         await stage.crowd.buy_the_rest(sale)

@@ -6,6 +6,7 @@ import asyncio
 import json
 import sys
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -14,11 +15,10 @@ from sqlalchemy import text
 
 from app.config import Settings
 from app.services import dealing
-from app.services.invariants import find_violations
+from app.services.invariants import ACTIVE, find_violations
 from app.state import State, open_state
-from chaos.ledger import Ledger
+from chaos.ledger import Ledger, Name
 
-ACTIVE = "('held', 'paid', 'confirmed', 'fulfilled', 'completed')"
 MONEY = {
     "captured, and neither seat nor refund": """
         SELECT id FROM payments WHERE state = 'captured' AND outcome IS NULL""",
@@ -36,10 +36,12 @@ MONEY = {
 
 async def check(ledger: Ledger, state: State) -> dict[str, list[str]]:
     """Everything that is not as it should be, by what it breaks."""
+    orders = await rows(state, "SELECT sale_id, member_id, request_key, answer FROM orders")
+    answers = {(sale_id, member_id, key): answer for sale_id, member_id, key, answer in orders}
     found = {
-        "lost_acknowledgements": await lost_acknowledgements(ledger, state),
-        "double_effects": await double_effects(ledger, state),
-        "effects_of_refusals": await effects_of_refusals(ledger, state),
+        "lost_acknowledgements": lost_acknowledgements(ledger, answers),
+        "double_effects": double_effects(ledger, Counter(tuple(row[:3]) for row in orders)),
+        "effects_of_refusals": effects_of_refusals(ledger, answers),
         "leaked_places": await leaked_places(state),
         "oversold": [],
         "undersold": [],
@@ -48,45 +50,38 @@ async def check(ledger: Ledger, state: State) -> dict[str, list[str]]:
     for rush in ledger.rushes:
         ((sold,),) = await rows(
             state,
-            f"SELECT coalesce(sum(quantity), 0) FROM orders WHERE sale_id = :sale AND state IN {ACTIVE}",
-            sale=rush.sale_id,
+            f"SELECT coalesce(sum(quantity), 0) FROM orders WHERE sale_id = :sale AND state IN ({ACTIVE})",
+            sale=rush.id,
         )
         if sold != rush.stock:
             kind = "oversold" if sold > rush.stock else "undersold"
-            found[kind].append(f"{rush.sale_id}: {sold} of {rush.stock}")
+            found[kind].append(f"{rush.id}: {sold} of {rush.stock}")
     async with state.database.snapshot() as session:
         violations = await find_violations(session)
     found["violations"] = [f"{one.invariant} {one.subject}: {one.detail}" for one in violations]
     return found
 
 
-async def lost_acknowledgements(ledger: Ledger, state: State) -> list[str]:
+def lost_acknowledgements(ledger: Ledger, answers: Mapping[Name, str]) -> list[str]:
     """Claims that were acknowledged and are not there as they were acknowledged."""
-    answers = {(row[0], row[1], row[2]): row[3] for row in await orders(state)}
-    return [
-        f"{one.sale_id} {one.member_id} {one.key}"
-        for one in ledger.intentions
-        if one.answer and answers.get((one.sale_id, one.member_id, one.key)) != one.answer
-    ]
+    return [" ".join(one.name) for one in ledger.intentions if one.answer and answers.get(one.name) != one.answer]
 
 
-async def double_effects(ledger: Ledger, state: State) -> list[str]:
+def double_effects(ledger: Ledger, made: Mapping[Name, int]) -> list[str]:
     """Keys that were told two things or made two orders, and orders nobody asked for."""
-    asked = {(one.sale_id, one.member_id, one.key) for one in ledger.intentions}
+    asked = {one.name for one in ledger.intentions}
     sales = {one.sale_id for one in ledger.intentions}
-    made = Counter((row[0], row[1], row[2]) for row in await orders(state) if row[0] in sales)
     told = [f"told {one.changed} other things: {one.key}" for one in ledger.intentions if one.changed]
-    return [*told, *(f"{count} orders: {key}" for key, count in made.items() if count > 1 or key not in asked)]
-
-
-async def effects_of_refusals(ledger: Ledger, state: State) -> list[str]:
-    """Orders of those who were told that they have none."""
-    made = {(row[0], row[1], row[2]) for row in await orders(state)}
-    return [
-        f"{one.refusal}: {one.key}"
-        for one in ledger.intentions
-        if one.refusal and (one.sale_id, one.member_id, one.key) in made
+    return told + [
+        f"{count} orders: {name}"
+        for name, count in made.items()
+        if name[0] in sales and (count > 1 or name not in asked)
     ]
+
+
+def effects_of_refusals(ledger: Ledger, answers: Mapping[Name, str]) -> list[str]:
+    """Orders of those who were told that they have none."""
+    return [f"{one.refusal}: {one.key}" for one in ledger.intentions if one.refusal and one.name in answers]
 
 
 async def leaked_places(state: State) -> list[str]:
@@ -119,11 +114,6 @@ async def count_places(state: State, sale_id: str) -> tuple[dict[str, int], dict
         if claim.group_id in image.groups:
             counted[f"{claim.group_id} {'paid' if claim.paid else 'held'}"] += 1
     return told, counted
-
-
-async def orders(state: State) -> list[Any]:
-    """Every order: sale, member, key, answer."""
-    return await rows(state, "SELECT sale_id, member_id, request_key, answer FROM orders")
 
 
 async def rows(state: State, query: str, **values: Any) -> list[Any]:

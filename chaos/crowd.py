@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+from bisect import bisect_right
 from collections import Counter, defaultdict, deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
@@ -26,7 +27,7 @@ REGULARS = 5000
 """So many members live again and again; the others come once."""
 JOINING, PAYING, CANCELLING, ASKING_AGAIN = 0.75, 0.6, 0.15, 0.1
 """Shares of those who may."""
-UNAVAILABLE, TAKEN, OK = httpx.codes.SERVICE_UNAVAILABLE, httpx.codes.CREATED, httpx.codes.OK
+UNAVAILABLE, TAKEN = httpx.codes.SERVICE_UNAVAILABLE, httpx.codes.CREATED
 Json = dict[str, Any]
 
 
@@ -88,18 +89,19 @@ class Crowd:
     def now(self) -> float:
         return asyncio.get_running_loop().time()
 
-    def acknowledged_between(self, since: float, until: float) -> int:
-        """How many claims were acknowledged in this time."""
-        return sum(since <= at < until for at in self.tally.acknowledged_at)
+    @property
+    def acknowledged(self) -> int:
+        """How many claims were acknowledged so far."""
+        return len(self.tally.acknowledged_at)
 
-    async def acknowledged_after(self, since: float, patience: float = PATIENCE_SECONDS) -> float | None:
+    def acknowledged_since(self, moment: float) -> list[float]:
+        """When claims were acknowledged after a moment, in order."""
+        return self.tally.acknowledged_at[bisect_right(self.tally.acknowledged_at, moment) :]
+
+    async def acknowledged_after(self, moment: float) -> float | None:
         """Seconds until the next claim was acknowledged; None when none was for so long."""
-        while self.now < since + patience:
-            for at in reversed(self.tally.acknowledged_at[-50:]):
-                if at > since:
-                    return min(one for one in self.tally.acknowledged_at[-50:] if one > since) - since
-            await asyncio.sleep(0.01)
-        return None
+        await self.until(lambda: bool(self.acknowledged_since(moment)), moment - self.now + PATIENCE_SECONDS)
+        return next((at - moment for at in self.acknowledged_since(moment)), None)
 
     async def until(self, condition: Callable[[], bool], patience: float = PATIENCE_SECONDS) -> None:
         """Wait for something to be so, but not for ever."""
@@ -123,17 +125,18 @@ class Crowd:
         return reply.json() if intention.answer else None
 
     async def _insist(self, member: Member, intention: Intention) -> httpx.Response | None:
-        give_up_at = self.now + PATIENCE_SECONDS
-        headers = member.headers | {"idempotency-key": intention.key}
         body = {"offer_id": intention.offer_id, "quantity": 1}
+        return await self._repeat(intention.path, member, intention.key, body)
+
+    async def _repeat(self, path: str, member: Member, key: str, body: Json | None) -> httpx.Response | None:
+        """Post the same until the answer is definite; None when it was not for so long."""
+        give_up_at = self.now + PATIENCE_SECONDS
+        headers = member.headers | {"idempotency-key": key}
         while self.now < give_up_at:
-            reply = await self.ask("POST", intention.path, headers=headers, json=body)
-            if reply is None:
-                await asyncio.sleep(PAUSE_SECONDS)
-            elif reply.status_code == UNAVAILABLE:
-                await asyncio.sleep(self._pause(reply))
-            else:
+            reply = await self.ask("POST", path, headers=headers, json=body)
+            if reply is not None and reply.status_code != UNAVAILABLE:
                 return reply
+            await asyncio.sleep(PAUSE_SECONDS if reply is None else self._pause(reply))
         return None
 
     def _pause(self, reply: httpx.Response) -> float:
@@ -167,18 +170,12 @@ class Crowd:
             self.tally.unanswered += 1
             return None
 
-    async def do(self, method: str, path: str, member: Member, **options: Any) -> httpx.Response | None:
+    async def do(self, path: str, member: Member, body: Json | None = None) -> httpx.Response | None:
         """Do something else than claim, again and again until it is answered."""
-        give_up_at = self.now + PATIENCE_SECONDS
-        headers = member.headers | {"idempotency-key": uuid4().hex}
-        while self.now < give_up_at:
-            reply = await self.ask(method, path, headers=headers, **options)
-            if reply is not None and reply.status_code != UNAVAILABLE:
-                if reply.status_code > UNAVAILABLE or reply.status_code == httpx.codes.INTERNAL_SERVER_ERROR:
-                    self.tally.faults[f"{reply.status_code} {path}"] += 1
-                return reply
-            await asyncio.sleep(PAUSE_SECONDS if reply is None else self._pause(reply))
-        return None
+        reply = await self._repeat(path, member, uuid4().hex, body)
+        if reply is not None and reply.is_server_error:
+            self.tally.faults[f"{reply.status_code} {path}"] += 1
+        return reply
 
     async def shop(self, sale: Sale) -> tuple[Member, str] | None:
         """Open a group or join one that somebody opened. Returns who has now which order."""
@@ -199,10 +196,10 @@ class Crowd:
         if bought and fate < PAYING:
             await self._pay(*bought, late_seconds)
         elif bought and fate < PAYING + CANCELLING:
-            await self.do("POST", f"/v1/orders/{bought[1]}/cancel", bought[0])
+            await self.do(f"/v1/orders/{bought[1]}/cancel", bought[0])
 
     async def _pay(self, member: Member, order_id: str, late_seconds: float) -> None:
-        started = await self.do("POST", f"/v1/orders/{order_id}/payments", member, json={"provider": "sandbox"})
+        started = await self.do(f"/v1/orders/{order_id}/payments", member, {"provider": "sandbox"})
         if started is None or started.status_code != TAKEN:
             return
         wish: Json = self.random.choice(
@@ -213,9 +210,9 @@ class Crowd:
             ]
         )
         path = httpx.URL(started.json()["pay_url"]).path
-        await self.do("POST", path, member, json=wish)
+        await self.do(path, member, wish)
         if "refuse" in wish:
-            await self.do("POST", path, member, json={})
+            await self.do(path, member, {})
 
     @asynccontextmanager
     async def busy(self, *ways: tuple[int, Callable[[], Awaitable[object]]]) -> AsyncIterator[None]:

@@ -4,6 +4,11 @@ import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from bench.rows import Sale
+
+Name = tuple[str, str, str]
+"""Sale, member and key of a claim."""
+
 
 @dataclass(slots=True)
 class Intention:
@@ -21,13 +26,10 @@ class Intention:
     changed: int = 0
     """How often the same key was told something else than before."""
 
-
-@dataclass(frozen=True, slots=True)
-class Rush:
-    """A sale whose every unit was wanted."""
-
-    sale_id: str
-    stock: int
+    @property
+    def name(self) -> Name:
+        """What its order is found by."""
+        return self.sale_id, self.member_id, self.key
 
 
 @dataclass(slots=True)
@@ -35,7 +37,8 @@ class Ledger:
     """Everything that was asked for."""
 
     intentions: list[Intention] = field(default_factory=list)
-    rushes: list[Rush] = field(default_factory=list)
+    rushes: list[Sale] = field(default_factory=list)
+    """Sales whose every unit was wanted."""
 
     def write(self, path: Path) -> None:
         """Write it down as JSON."""
@@ -45,7 +48,7 @@ class Ledger:
     def read(cls, path: Path) -> "Ledger":
         """What `write` wrote."""
         kept = json.loads(path.read_text())
-        return cls([Intention(**one) for one in kept["intentions"]], [Rush(**one) for one in kept["rushes"]])
+        return cls([Intention(**one) for one in kept["intentions"]], [Sale(**one) for one in kept["rushes"]])
 
     @property
     def acknowledged(self) -> int:

