@@ -80,7 +80,8 @@ async def _play(report: Report, seed: int, minutes: float | None) -> None:
 
 async def _act(stage: Stage, minutes: float | None) -> float:
     """Everything that is done to it. Returns when the last process was killed or line cut: a claim may be dead
-    since then."""
+    since then.
+    """
     report = stage.report
     report.say("Killing processes at every named point")
     await acts.crash_at_every_point(stage)
