@@ -71,7 +71,7 @@ def double_effects(ledger: Ledger, made: Mapping[Name, int]) -> list[str]:
     """Keys that were told two things or made two orders, and orders nobody asked for."""
     asked = {one.name for one in ledger.intentions}
     sales = {one.sale_id for one in ledger.intentions}
-    told = [f"told {one.changed} other things: {one.key}" for one in ledger.intentions if one.changed]
+    told = [f"{one.key} was told {one.otherwise}" for one in ledger.intentions if one.otherwise]
     return told + [
         f"{count} orders: {name}"
         for name, count in made.items()

@@ -121,7 +121,7 @@ class Crowd:
         if intention.answer and self.random.random() < ASKING_AGAIN:
             again = await self._insist(member, intention)
             if again is not None and again.text != intention.answer:
-                intention.changed += 1
+                intention.otherwise = f"{again.status_code} {again.text}"
         return reply.json() if intention.answer else None
 
     async def _insist(self, member: Member, intention: Intention) -> httpx.Response | None:

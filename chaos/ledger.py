@@ -23,8 +23,8 @@ class Intention:
     """The body of a 201; the claim is acknowledged."""
     refusal: str = ""
     """The code of a definite refusal. With neither, nobody knows."""
-    changed: int = 0
-    """How often the same key was told something else than before."""
+    otherwise: str = ""
+    """What the same key was told later, if it was something else."""
 
     @property
     def name(self) -> Name:
