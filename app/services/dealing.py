@@ -64,10 +64,11 @@ async def _load_all(state: State, sale_ids: Sequence[str]) -> list[bool]:
     return [await load(state, sale_id, state.clock()) for sale_id in sale_ids]
 
 
-async def load(state: State, sale_id: str, now: datetime) -> bool:
+async def load(state: State, sale_id: str, now: datetime, *, sure: bool = False) -> bool:
     """Replace what Redis has of a sale by what the rows say. Safe at any time, also while it sells.
 
     False when the sale changed meanwhile: nothing is dealt from what was read, and whoever needs it loads it again.
+    A first load is not `sure`: claims that Redis dealt and lost may be committed just after the rows were read.
     """
     async with state.dealer.loading(sale_id, now) as begun:
         if begun is None:
@@ -79,7 +80,7 @@ async def load(state: State, sale_id: str, now: datetime) -> bool:
             known = set((await session.exec(select(Order.id).where(col(Order.id).in_(ids)))).all())
         # A claim whose order is there is in the image, or has ended; the others may still be on their way.
         on_their_way = [claim for claim in in_flight if claim.order_id not in known]
-        loaded = await state.dealer.write(token, image, on_their_way)
+        loaded = await state.dealer.write(token, image, on_their_way, now, sure=sure)
     if loaded:
         log.info("loaded sale %s: %d claims, %d groups", sale_id, len(image.claims), len(image.groups))
     return loaded

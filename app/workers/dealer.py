@@ -25,6 +25,8 @@ async def run_once(state: State, now: datetime) -> int:
     for sale_id in sale_ids:
         if await state.dealer.is_loaded(sale_id):
             mended += await dealing.reap(state, sale_id, now) + await dealing.sync(state, sale_id, now)
+            if await state.dealer.is_unsure(sale_id, now):
+                await dealing.load(state, sale_id, now, sure=True)
         else:
             await dealing.load(state, sale_id, now)
     await state.dealer.note_watch(server, now)

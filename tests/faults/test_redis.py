@@ -4,8 +4,10 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from time import monotonic
+from typing import Any
 
 import pytest
 from redis.exceptions import ResponseError
@@ -19,7 +21,8 @@ from app.gateways.dealer import Claim, ClaimRequest, Keys, SaleImage
 from app.gateways.dealer import dealer as dealer_scripts
 from app.gateways.dealer.dealer import WATCH_KEY, Script
 from app.models import Unit, new_id
-from app.services import dealing
+from app.services import commits, dealing
+from app.state import State
 from app.workers import dealer as dealer_worker
 from app.workers import holds as holds_worker
 from chaos.check import count_places
@@ -132,6 +135,13 @@ async def test_sold_from_the_rows_while_redis_is_away(valkey_and_service: tuple[
     assert await service.violations() == []
 
 
+async def make_sure(service: Service) -> None:
+    """Have the worker load for the second time what is loaded: nothing is in flight any more."""
+    for _ in range(6):  # never so long that Redis was left alone
+        service.clock.advance(8)
+        await dealer_worker.run_once(service.state, service.clock())
+
+
 async def reachable(service: Service) -> None:
     """Wait until Redis is asked again: after a failure it is left alone for a moment."""
     for _ in range(100):
@@ -192,6 +202,7 @@ async def test_sold_out_is_remembered_for_those_who_bought_nothing(
     sale = await one.sale(stocks=[1], member_limit=1)
     buyer, stranger, another = await one.members(3)
     bought = await buyer.open(sale, key="mine")
+    await make_sure(one)
     async with running_service(one.state.database.url, valkey, tmp_path / "other") as other:
         at_other = replace(buyer, service=other)
         for _ in range(2):
@@ -357,6 +368,7 @@ async def test_nobody_is_refused_while_buyers_are_missing(service: Service, lost
     left = await leaver.open(sale, key="mine")
     await leaver.post(f"/v1/orders/{left.json()['order']['id']}/cancel")
     bought = await buyer.open(sale, key="mine")
+    await make_sure(service)
     pipe, keys = service.state.dealer.pipe, Keys(sale.id)
     for key in await pipe.call("KEYS", f"{keys.request('*')}"):
         await pipe.call("UNLINK", key)
@@ -377,7 +389,7 @@ async def test_an_older_server_refuses_nobody(own_service: Service, *, greeted: 
     sale = await service.sale(stocks=[2], group_size=2, member_limit=1)
     leader, buyer = await service.members(2)
     opened = (await leader.open(sale)).json()
-    await dealer_worker.run_once(service.state, service.clock())
+    await make_sure(service)
     pipe = service.state.dealer.pipe
     before = {key: await pipe.call("DUMP", key) for key in await pipe.call("KEYS", f"{{sale:{sale.id}}}:*")}
     bought = await buyer.join(sale, opened["group"]["id"], key="mine")
@@ -394,6 +406,50 @@ async def test_an_older_server_refuses_nobody(own_service: Service, *, greeted: 
     assert again.status_code == (201 if greeted else 409)
     assert (again.text == bought.text) is greeted
     assert await service.violations() == []
+
+
+@pytest.mark.parametrize("sure", [False, True], ids=["as it is", "negative control: sure at once"])
+async def test_a_claim_in_flight_at_a_flush_is_not_refused_later(
+    own_service: Service, monkeypatch: pytest.MonkeyPatch, *, sure: bool
+) -> None:
+    """Dealt before Redis was flushed, committed after the rows were read for the load: Redis does not know it."""
+    service = own_service
+    sale = await service.sale(stocks=[1], member_limit=1)
+    buyer, rival = await service.members(2)
+    commit, load = commits._commit, dealing.load
+
+    async def load_and_be_sure(state: State, sale_id: str, now: datetime) -> bool:
+        return await load(state, sale_id, now, sure=sure)
+
+    async def commit_after_a_flush(*arguments: Any, **options: Any) -> Any:
+        monkeypatch.setattr(commits, "_commit", commit)
+        await service.state.dealer.pipe.call("FLUSHDB")
+        await dealing.reload(service.state, sale.id)
+        return await commit(*arguments, **options)
+
+    monkeypatch.setattr(dealing, "load", load_and_be_sure)
+    monkeypatch.setattr(commits, "_commit", commit_after_a_flush)
+    bought = await buyer.open(sale, key="mine")
+    assert bought.status_code == 201
+    # Somebody else is dealt the same unit, and has not yet been refused by its key.
+    request = ClaimRequest(
+        sale.id, new_id("ord"), rival.id, sale.offer, 1, new_id("grp"), service.clock(), new_id("req")
+    )
+    assert await dealing.deal(service.state, request, service.clock()) is not None
+    again = await buyer.open(sale, key="mine")
+    assert again.status_code == (409 if sure else 201)
+    assert (again.text == bought.text) is not sure
+
+
+async def test_a_second_load_makes_it_sure(service: Service) -> None:
+    sale = await service.sale(stocks=[1])
+    await (await service.member()).open(sale)
+    pipe, terms = service.state.dealer.pipe, Keys(sale.id).terms
+    await dealer_worker.run_once(service.state, service.clock())
+    assert await pipe.call("HGET", terms, "sure") == b"0"
+    await make_sure(service)
+    assert await pipe.call("HGET", terms, "sure") == b"1"
+    assert (await (await service.member()).open(sale)).json()["code"] == "sold_out"
 
 
 async def test_evicted_keys_are_noticed(valkey_and_service: tuple[OwnValkey, Service]) -> None:

@@ -204,6 +204,14 @@ class Dealer:
         """Whether claims on this sale can be dealt."""
         return bool(await self._twice("EXISTS", Keys(sale_id).terms))
 
+    async def is_unsure(self, sale_id: str, now: datetime) -> bool:
+        """Whether a sale was loaded while claims may have been in flight that Redis had lost. By now they have
+        their rows or are dead, and another load makes it sure.
+        """
+        loaded, sure = await self._twice("HMGET", Keys(sale_id).terms, "loaded", "sure")
+        until = now - timedelta(seconds=IN_FLIGHT_SECONDS)
+        return sure == b"0" and int(loaded) < milliseconds(until)
+
     async def taken(self, sale_id: str, offer_ids: Sequence[str]) -> dict[str, int]:
         """Units taken of offers, live, by id; offers that Redis does not know are left out."""
         keys = Keys(sale_id)
@@ -278,10 +286,13 @@ class Dealer:
             renewing.cancel()
             await self._run(UNLOCK, (keys.loading,), (token,))
 
-    async def write(self, token: str, image: SaleImage, in_flight: Iterable[Claim]) -> bool:
+    async def write(
+        self, token: str, image: SaleImage, in_flight: Iterable[Claim], now: datetime, *, sure: bool
+    ) -> bool:
         """Replace what Redis has of a sale by its rows and the claims in flight, and deal again.
 
-        False when the loading was overtaken: the sale changed meanwhile and has to be loaded once more.
+        False when the loading was overtaken: the sale changed meanwhile and has to be loaded once more. Until it is
+        `sure`, Redis may not know everybody who bought.
         """
         keys, claims = Keys(image.sale_id), merge(image, in_flight)
         # Packing a large sale takes a while; others get their turns meanwhile.
@@ -290,7 +301,7 @@ class Dealer:
             if not await self._run(WRITE, (keys.loading,), (token, LOADING_MS, *_flat(some))):
                 return False
         # The terms come last: with them the sale is loaded.
-        last = [*pack_terms(keys, image, claims), ("UNLINK", keys.loading)]
+        last = [*pack_terms(keys, image, claims, now, sure=sure), ("UNLINK", keys.loading)]
         return bool(await self._run(WRITE, (keys.loading,), (token, LOADING_MS, *_flat(last))))
 
     async def _renew(self, keys: Keys, token: str) -> None:

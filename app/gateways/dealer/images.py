@@ -133,7 +133,9 @@ def pack(keys: Keys, image: SaleImage, claims: list[Claim]) -> list[Command]:
     return commands
 
 
-def pack_terms(keys: Keys, image: SaleImage, claims: list[Claim]) -> list[Command]:
+def pack_terms(
+    keys: Keys, image: SaleImage, claims: list[Claim], loaded_at: datetime, *, sure: bool
+) -> list[Command]:
     """The commands that write its terms: with them it is loaded."""
     expires = milliseconds(image.closes_at + KEEP_AFTER_SALE)
     terms: Command = (
@@ -142,7 +144,7 @@ def pack_terms(keys: Keys, image: SaleImage, claims: list[Claim]) -> list[Comman
         *("group_size", image.group_size, "expires", expires),
         # How many there are of those who have to be known before anybody is refused.
         *("purchases", len({(claim.member_id, claim.purchase) for claim in claims})),
-        *("former", len(set(image.former))),
+        *("former", len(set(image.former)), "loaded", milliseconds(loaded_at), "sure", int(sure)),
     )
     return [("HSET", keys.terms, *terms), ("PEXPIREAT", keys.terms, expires)]
 

@@ -17,7 +17,7 @@ local quantity, group_id, new_deadline = tonumber(ARGV[5]), ARGV[6], ARGV[7]
 local call = redis.call
 
 local t = call('HMGET', terms, 'selling', 'opens', 'closes', 'member_limit', 'group_size', 'expires',
-  'purchases', 'former')
+  'purchases', 'former', 'sure')
 if not t[1] then
   return {'unloaded'}
 end
@@ -32,13 +32,13 @@ if earlier then
 end
 
 -- Only of a member who had an order here may the same request have been answered before. When some of these members
--- are missing, nobody may be refused: the sale has to be loaded.
+-- are missing, nobody may be refused: the sale has to be loaded. As long as the load is not sure, it may be anybody.
 local function refuse(code, detail)
   if call('HLEN', purchases) ~= tonumber(t[7]) or call('SCARD', former) ~= tonumber(t[8]) then
     call('UNLINK', terms)
     return {'unloaded'}
   end
-  local known = call('SISMEMBER', former, member_id)
+  local known = t[9] == '1' and call('SISMEMBER', former, member_id) or 1
   for number = 1, tonumber(t[4]) do
     if known == 1 then
       break

@@ -2,12 +2,13 @@
 --
 -- KEYS  1 terms (hash)  2 purchases (hash)  3 former (set)
 -- ARGV  1 … member ids
--- Returns  for each of them 1 or 0; 1 for all while the sale is not loaded, or some of them are missing
+-- Returns  for each of them 1 or 0; 1 for all while the sale is not loaded, the load is not sure, or some of
+--          them are missing
 -- Replay   reads only.
 
 local known = {}
-local counted = redis.call('HMGET', KEYS[1], 'purchases', 'former')
-if redis.call('HLEN', KEYS[2]) ~= tonumber(counted[1]) or redis.call('SCARD', KEYS[3]) ~= tonumber(counted[2]) then
+local counted = redis.call('HMGET', KEYS[1], 'purchases', 'former', 'sure')
+if counted[3] ~= '1' or redis.call('HLEN', KEYS[2]) ~= tonumber(counted[1]) or redis.call('SCARD', KEYS[3]) ~= tonumber(counted[2]) then
   for index = 1, #ARGV do
     known[index] = 1
   end
