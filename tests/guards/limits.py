@@ -44,7 +44,8 @@ async def a_page_has_its_size_and_is_read_in_parts(world: World) -> None:
     exec_ = AsyncSession.exec
 
     async def heard(session: AsyncSession, statement: Any, **options: Any) -> Any:
-        sent.append(str(statement))
+        if "FROM orders" in str(statement):  # others, such as the live feed, go on meanwhile
+            sent.append(str(statement))
         return await exec_(session, statement, **options)
 
     for _ in range(4):
@@ -55,7 +56,7 @@ async def a_page_has_its_size_and_is_read_in_parts(world: World) -> None:
         second = await orders.list_orders(world.state, world.me.id, None, first.next, 2)
     assert (len(first.items), len(second.items)) == (2, 2)
     assert len({row.id for row in [*first.items, *second.items]}) == 4
-    assert all("LIMIT" in statement for statement in sent)
+    assert ["LIMIT" in statement for statement in sent] == [True, True]
 
 
 @notices(Cut("app.deps.LimitQuery", "Le(le=100)"))
