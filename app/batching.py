@@ -21,17 +21,21 @@ Work = Callable[[Sequence[Item]], Awaitable[Sequence[Result | BaseException]]]
 
 
 class Batches(Generic[Key, Item, Result]):
-    """Calls of `work(items)`, at most `lanes` at a time, each with all items that wait, at most `size` of them.
+    """Calls of `work(items)`, at most `lanes` at a time, each with all items that wait, at most `size` of them. One
+    more begins when a `crowd` waits.
 
     `work` returns one result or exception per item, in order; what it raises itself is every item's exception.
     Beyond `limit` waiting items `ask` raises `Busy`.
     """
 
-    def __init__(self, work: Work[Item, Result], *, size: int = 500, limit: int = 5000, lanes: int = 1) -> None:
+    def __init__(
+        self, work: Work[Item, Result], *, size: int = 500, limit: int = 5000, lanes: int = 1, crowd: int = CROWD
+    ) -> None:
         self._work = work
         self._size = size
         self._limit = limit
         self._lanes = lanes
+        self._crowd = crowd
         self._waiting: dict[Key, Item] = {}
         self._futures: dict[Key, list[asyncio.Future[Result]]] = {}
         self._running: set[asyncio.Task[None]] = set()
@@ -49,7 +53,7 @@ class Batches(Generic[Key, Item, Result]):
             raise Busy
         self._waiting[key] = item
         self._futures[key] = [future]
-        if not self._running or (len(self._waiting) >= CROWD and len(self._running) < self._lanes):
+        if not self._running or (len(self._waiting) >= self._crowd and len(self._running) < self._lanes):
             self._running.add(asyncio.get_running_loop().create_task(self._run()))
         return future
 

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import httpx
 from redis.asyncio import Redis
 
-from app.batching import Batches
+from app.batching import CROWD, Batches
 from app.config import Settings
 from app.gateways.database import Database, database_url, is_outage, open_database
 from app.gateways.dealer import Dealer, Pipe
@@ -55,11 +55,13 @@ class State:
         size: int = 500,
         limit: int = 5000,
         lanes: int = 1,
+        crowd: int = CROWD,
     ) -> Batches[Any, Item, Result]:
         """The one queue of this process for `work(state, items)`: see `Batches`."""
         found = self._batches.get(work)
         if found is None:
-            found = self._batches[work] = Batches(partial(work, self), size=size, limit=limit, lanes=lanes)
+            found = Batches(partial(work, self), size=size, limit=limit, lanes=lanes, crowd=crowd)
+            self._batches[work] = found
         return found
 
     def memory(

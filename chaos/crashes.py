@@ -233,9 +233,9 @@ CRASH_POINTS = [
         "dealer.reaped",
         Role.WORKER,
         Moment.BEFORE,
-        "app.gateways.dealer.dealer:Dealer.note_watch",
-        "a Redis that was compared, without a note of it",
-        "after ten seconds without a note every sale is loaded from the rows",
+        "app.gateways.dealer.dealer:Dealer.note_compared",
+        "a sale that was compared, without a note of it",
+        "what changed since the last note is compared again; after a minute without one the sale is loaded",
     ),
 ]
 """In the order of the way they are on."""

@@ -15,6 +15,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Insert, event
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlmodel import SQLModel
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -26,10 +27,17 @@ log = logging.getLogger(__name__)
 PROJECT = Path(__file__).parents[2] / "pyproject.toml"
 SQLITE_FILE = "kaituan.sqlite3"
 SQLITE_BUSY_SECONDS = 20
-POSTGRESQL_SETTINGS = {"plan_cache_mode": "force_custom_plan", "jit": "off"}
-"""A plan that was kept since a table was empty reads all of it when it is full. And no query of ours is worth
-compiling.
-"""
+POSTGRESQL_SETTINGS = {
+    # A plan that was kept since a table was empty reads all of it when it is full; compiling takes longer than
+    # any query of ours.
+    "plan_cache_mode": "force_custom_plan",
+    "jit": "off",
+    # A process that stopped, or whose machine is gone, must not keep its locks.
+    "idle_in_transaction_session_timeout": "60s",
+    "tcp_keepalives_idle": "10",
+    "tcp_keepalives_interval": "5",
+    "tcp_keepalives_count": "3",
+}
 OUTAGE_CLASSES = {"08", "40", "53", "57"}
 """SQLSTATE classes: connection, rollback (deadlock), out of resources, shutdown and recovery."""
 
@@ -196,6 +204,8 @@ def is_outage(error: BaseException) -> bool:
             or isinstance(error, OperationalError | InterfaceError)
             or code[:2] in OUTAGE_CLASSES
         )
+    if isinstance(error, PoolTimeout):
+        return True  # every connection is busy
     if isinstance(error, asyncpg.PostgresError):
         return str(error.sqlstate)[:2] in OUTAGE_CLASSES
     if isinstance(error, RuntimeError):

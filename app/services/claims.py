@@ -129,6 +129,9 @@ async def _take(state: State, asked: Asked, want: Want) -> bytes:
     """Deal and commit. Places that were dealt are given back, unless an order holds them or nobody knows."""
     dealt = await dealing.deal(state, _request(want), want.now)
     if dealt is None:
+        earlier = await find_answer(state, asked)
+        if earlier is not None:
+            return await _replay(state, asked, earlier, None)
         return await undealt.commit(state, want)
     claim, again = dealt
     if again and not is_committing(state, claim.order_id):

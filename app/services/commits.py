@@ -119,6 +119,8 @@ async def commit_waiting(state: State, drafts: Sequence[Draft]) -> list[Outcome]
 
 
 async def _commit_apart(state: State, drafts: Sequence[Draft], *, wait: bool) -> list[Outcome]:
+    if not drafts:
+        return []
     try:
         return await _commit(state, drafts, wait=wait)
     except Exception as error:  # noqa: BLE001 - whatever it is, it is the answer of one claim and not of all

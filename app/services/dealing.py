@@ -1,12 +1,13 @@
 """Keeping the dealer in step with the rows: load, deal, reap, compare."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
+from typing import Any
 
-from sqlalchemy import func
-from sqlalchemy.orm import defer
+import sqlalchemy
+from sqlalchemy import func, or_
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -14,15 +15,24 @@ from app.domain.errors import Busy, DealerUnavailable, GroupClosed, SaleNotFound
 from app.domain.groups import FINAL_GROUP_STATES
 from app.domain.orders import ACTIVE_ORDER_STATES, PAID_SEAT_STATES, OrderState
 from app.domain.sales import SaleState
-from app.gateways.dealer import Claim, ClaimRequest, Refused, SaleImage, Unloaded
+from app.gateways.dealer import KEEP_AFTER_SALE, Claim, ClaimRequest, Refused, SaleImage, Unloaded
 from app.models import Group, Offer, Order, Purchase, Sale, Unit
 from app.services.terms import is_over
 from app.state import State
 
 log = logging.getLogger(__name__)
 LOAD_ATTEMPTS = 5
-SYNC_WINDOW = timedelta(seconds=20)
-"""How far back changes are compared; several times the pause between two comparisons."""
+LOADS_AT_ONCE = 2
+READ_AT_ONCE = 2000
+"""Rows of a large sale that are worked on before others get their turn."""
+LATE_COMMIT = timedelta(seconds=20)
+"""How long a change may take from its moment to its commit: it is looked for that long after the moment."""
+LATE_CLAIM = timedelta(seconds=5)
+"""The same for claims, which are many. One that is later than that, and was sold without Redis, is noticed by whoever
+is dealt its places.
+"""
+COMPARE_AT_MOST = timedelta(seconds=60)
+"""A sale that was not compared with its rows for longer is loaded anew."""
 SELLING = {SaleState.PAUSED: "paused", SaleState.ENDED: "ended", SaleState.DRAFT: "ended"}
 
 
@@ -34,7 +44,7 @@ async def deal(state: State, request: ClaimRequest, now: datetime) -> tuple[Clai
     """
     try:
         for _ in range(LOAD_ATTEMPTS):
-            if request.sale_id in state.dealer.behind:
+            if request.sale_id in state.dealer.sold_without:
                 await _load_once(state, request.sale_id)
             try:
                 return await state.dealer.deal(request, now)
@@ -56,8 +66,7 @@ async def reload(state: State, sale_id: str) -> None:
 
 async def _load_once(state: State, sale_id: str) -> None:
     """Load a sale; whoever asks for the same while it is being done waits for it."""
-    if await state.batches(_load_all).ask(sale_id, sale_id):
-        state.dealer.vouch(sale_id)
+    await state.batches(_load_all, size=1, lanes=LOADS_AT_ONCE, crowd=1).ask(sale_id, sale_id)
 
 
 async def _load_all(state: State, sale_ids: Sequence[str]) -> list[bool]:
@@ -70,18 +79,19 @@ async def load(state: State, sale_id: str, now: datetime, *, sure: bool = False)
     False when the sale changed meanwhile: nothing is dealt from what was read, and whoever needs it loads it again.
     A first load is not `sure`: claims that Redis dealt and lost may be committed just after the rows were read.
     """
-    async with state.dealer.loading(sale_id, now) as begun:
-        if begun is None:
+    sold_without = state.dealer.sold_without[sale_id]
+    async with state.dealer.loading(sale_id, now) as loading:
+        if loading is None:
             return True
-        token, in_flight = begun
         async with state.database.snapshot() as session:
             image = await read_image(session, sale_id)
-            ids = [claim.order_id for claim in in_flight]
+            ids = [claim.order_id for claim in loading.in_flight]
             known = set((await session.exec(select(Order.id).where(col(Order.id).in_(ids)))).all())
         # A claim whose order is there is in the image, or has ended; the others may still be on their way.
-        on_their_way = [claim for claim in in_flight if claim.order_id not in known]
-        loaded = await state.dealer.write(token, image, on_their_way, now, sure=sure)
+        on_their_way = [claim for claim in loading.in_flight if claim.order_id not in known]
+        loaded = await state.dealer.write(loading, image, on_their_way, now, sure=sure)
     if loaded:
+        state.dealer.learnt(sale_id, sold_without)
         log.info("loaded sale %s: %d claims, %d groups", sale_id, len(image.claims), len(image.groups))
     return loaded
 
@@ -96,15 +106,33 @@ async def read_image(session: AsyncSession, sale_id: str) -> SaleImage:
         select(Group).where(Group.sale_id == sale_id, col(Group.state).not_in(FINAL_GROUP_STATES)),
     )
     units: dict[str, list[int]] = {}
-    taken = select(Unit.order_id, Unit.number).where(col(Unit.offer_id).in_([offer.id for offer in offers]))
-    for order_id, number in await session.exec(taken):
+    async for order_id, number in _stream(
+        session,
+        sqlalchemy.select(col(Unit.order_id), col(Unit.number)).where(
+            col(Unit.offer_id).in_([offer.id for offer in offers]),
+        ),
+    ):
         units.setdefault(order_id, []).append(number)
-    held = await session.exec(
-        select(Order, Purchase.number)
-        .join(Purchase, col(Purchase.order_id) == Order.id)
-        .where(Order.sale_id == sale_id, col(Order.state).in_(ACTIVE_ORDER_STATES))
-        .options(defer(col(Order.answer))),  # type: ignore[arg-type]
-    )
+    held = sqlalchemy.select(
+        *(col(Order.id), col(Order.offer_id), col(Order.group_id), col(Order.seat_number)),
+        *(col(Order.member_id), col(Order.state), col(Purchase.number)),
+    ).join(Purchase, col(Purchase.order_id) == Order.id)
+    claims = [
+        Claim(
+            order_id=order_id,
+            offer_id=offer_id,
+            units=sorted(units.get(order_id, [])),
+            group_id=group_id,
+            seat=seat,
+            member_id=member_id,
+            purchase=purchase,
+            paid=order_state in PAID_SEAT_STATES,
+        )
+        async for order_id, offer_id, group_id, seat, member_id, order_state, purchase in _stream(
+            session,
+            held.where(col(Order.sale_id) == sale_id, col(Order.state).in_(ACTIVE_ORDER_STATES)),
+        )
+    ]
     former = await session.exec(
         select(Order.member_id)
         .where(Order.sale_id == sale_id, col(Order.state).not_in(ACTIVE_ORDER_STATES))
@@ -120,20 +148,16 @@ async def read_image(session: AsyncSession, sale_id: str) -> SaleImage:
         stocks={offer.id: offer.stock for offer in offers},
         groups={group.id: (group.size, group.deadline_at) for group in running},
         former=list(former.all()),
-        claims=[
-            Claim(
-                order_id=order.id,
-                offer_id=order.offer_id,
-                units=sorted(units.get(order.id, [])),
-                group_id=order.group_id,
-                seat=order.seat_number,
-                member_id=order.member_id,
-                purchase=purchase,
-                paid=order.state in PAID_SEAT_STATES,
-            )
-            for order, purchase in held
-        ],
+        claims=claims,
     )
+
+
+async def _stream(session: AsyncSession, statement: Any) -> AsyncIterator[Any]:
+    """Rows of which there may be a million; others get their turns while they are read."""
+    result = await session.stream(statement, execution_options={"yield_per": READ_AT_ONCE})
+    async for rows in result.partitions():
+        for row in rows:
+            yield row
 
 
 async def selling_sales(state: State) -> list[str]:
@@ -141,6 +165,15 @@ async def selling_sales(state: State) -> list[str]:
     async with state.database.snapshot() as session:
         found = await session.exec(
             select(Sale.id).where(col(Sale.state).in_([SaleState.SCHEDULED, SaleState.LIVE, SaleState.PAUSED])),
+        )
+        return list(found.all())
+
+
+async def kept_sales(state: State, now: datetime) -> list[str]:
+    """Ids of all sales that Redis may have something of."""
+    async with state.database.snapshot() as session:
+        found = await session.exec(
+            select(Sale.id).where(Sale.state != SaleState.DRAFT, Sale.closes_at > now - KEEP_AFTER_SALE),
         )
         return list(found.all())
 
@@ -168,27 +201,52 @@ async def reap(state: State, sale_id: str, now: datetime) -> int:
 
 
 async def sync(state: State, sale_id: str, now: datetime) -> int:
-    """Tell the dealer again what became of recently changed orders, in case the first word was lost.
+    """Tell the dealer again what became of orders that changed since it was compared with the rows last, in case
+    the first word was lost. When it lacks a claim, or was not compared for too long, the sale is loaded.
 
     Returns how many counters had to be mended.
     """
-    async with state.database.snapshot() as session:
-        changed = (
-            await session.exec(
-                select(Order).where(
-                    Order.sale_id == sale_id,
-                    Order.changed_at >= now - SYNC_WINDOW,
-                    Order.state != OrderState.HELD,
-                ),
-            )
-        ).all()
-    mended = 0
-    for order in changed:
-        if order.state in ACTIVE_ORDER_STATES:
-            mended += await state.dealer.mark_paid(sale_id, order.id, order.group_id)
-        else:
-            mended += await state.dealer.release(sale_id, order.id, order.offer_id, order.group_id)
+    compared_at = await state.dealer.compared_at(sale_id)
+    if compared_at is None or not timedelta(0) <= now - compared_at <= COMPARE_AT_MOST:
+        await load(state, sale_id, now)
+        return 0
+    mended, holding = 0, []
+    for order_id, group_id, offer_id, order_state in await _changed_orders(state, sale_id, compared_at):
+        if order_state not in ACTIVE_ORDER_STATES:
+            mended += await state.dealer.release(sale_id, order_id, offer_id, group_id)
+            continue
+        holding.append(order_id)
+        if order_state in PAID_SEAT_STATES:
+            mended += await state.dealer.mark_paid(sale_id, order_id, group_id)
+    if await _holding(state, await state.dealer.missing(sale_id, holding)):
+        # Sold without Redis, by a process that could not reach it.
+        await load(state, sale_id, now)
+        return mended
+    await state.dealer.note_compared(sale_id, now)
     return mended
+
+
+async def _changed_orders(state: State, sale_id: str, since: datetime) -> Sequence[Any]:
+    statement: Any = sqlalchemy.select(
+        *(col(Order.id), col(Order.group_id), col(Order.offer_id), col(Order.state)),
+    ).where(
+        col(Order.sale_id) == sale_id,
+        col(Order.changed_at) >= since - LATE_COMMIT,
+        or_(col(Order.state) != OrderState.HELD, col(Order.changed_at) >= since - LATE_CLAIM),
+    )
+    async with state.database.snapshot() as session:
+        return (await (await session.connection()).execute(statement)).all()
+
+
+async def _holding(state: State, order_ids: Sequence[str]) -> list[str]:
+    """Those of these orders that hold places, as the rows say now."""
+    if not order_ids:
+        return []
+    async with state.database.snapshot() as session:
+        found = await session.exec(
+            select(Order.id).where(col(Order.id).in_(order_ids), col(Order.state).in_(ACTIVE_ORDER_STATES)),
+        )
+        return list(found.all())
 
 
 async def count_units(session: AsyncSession, offer_ids: list[str]) -> dict[str, int]:

@@ -48,7 +48,7 @@ async def commit_all(state: State, wants: Sequence[Want]) -> list[Outcome]:
             outcomes.append(refusal)
     committed = iter(await commit_waiting(state, drafts))
     # Redis must not deal these sales again before it has learnt what was sold without it.
-    state.dealer.behind.update(draft.want.sale.id for draft in drafts)
+    state.dealer.sold_without.update(draft.want.sale.id for draft in drafts)
     return [next(committed) if outcome == b"" else outcome for outcome in outcomes]
 
 

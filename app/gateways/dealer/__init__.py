@@ -5,11 +5,12 @@ of a sale carry one hash tag, `{sale:<id>}`, and expire a day after the sale.
 """
 
 from app.gateways.dealer.dealer import LUA, ClaimRequest, Dealer, GroupCounts, Refused, Unloaded
-from app.gateways.dealer.images import Claim, SaleImage
+from app.gateways.dealer.images import KEEP_AFTER_SALE, Claim, SaleImage
 from app.gateways.dealer.keys import Keys
 from app.gateways.dealer.pipe import Pipe
 
 __all__ = [
+    "KEEP_AFTER_SALE",
     "LUA",
     "Claim",
     "ClaimRequest",

@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -11,7 +12,6 @@ from secrets import token_hex
 from time import monotonic
 from typing import Any
 
-import orjson
 from redis.exceptions import RedisError, ResponseError
 
 from app.batching import Batches
@@ -28,16 +28,7 @@ from app.domain.errors import (
     SalePaused,
     SoldOut,
 )
-from app.gateways.dealer.images import (
-    CHUNK,
-    Claim,
-    SaleImage,
-    chunks,
-    merge,
-    milliseconds,
-    pack,
-    pack_terms,
-)
+from app.gateways.dealer.images import CHUNK, Claim, SaleImage, chunks, merge, milliseconds, pack
 from app.gateways.dealer.keys import Keys
 from app.gateways.dealer.pipe import Part, Pipe, Send
 
@@ -55,8 +46,6 @@ REMEMBER_SECONDS = 0.2
 LOADING_WAIT_SECONDS = 5.0
 IN_FLIGHT_SECONDS = 30
 """A claim that was dealt this long ago and has no order is dead: its process did not live to commit."""
-COMMANDS_AT_ONCE = 50
-"""Commands of a load that leave together: claims on other sales wait for these on the same connection."""
 
 
 SIMPLE_REFUSALS: dict[str, type[KaituanError]] = {
@@ -73,7 +62,8 @@ class Script:
 
 
 DEAL, RELEASE, MARK_PAID, KNOWN = Script("deal"), Script("release"), Script("mark_paid"), Script("known")
-CLOSE_GROUP, FORGET, WRITE, UNLOCK = Script("close_group"), Script("forget"), Script("write"), Script("unlock")
+CLOSE_GROUP, FORGET = Script("close_group"), Script("forget")
+LOCK, WRITE, UNLOCK = Script("lock"), Script("write"), Script("unlock")
 
 
 class Refused(Exception):
@@ -106,6 +96,16 @@ class ClaimRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class Loading:
+    """The right to load a sale, on the connection it was begun on."""
+
+    token: str
+    connection: int
+    in_flight: list[Claim]
+    """Claims that were dealt a moment ago and may not have their rows yet."""
+
+
+@dataclass(frozen=True, slots=True)
 class GroupCounts:
     """Seats of a group: `held` wait for a payment, `paid` have one."""
 
@@ -119,8 +119,10 @@ class Dealer:
 
     def __init__(self, pipe: Pipe) -> None:
         self.pipe = pipe
-        self.behind: set[str] = set()
-        """Sales that this process sold from the rows while Redis was away: to be loaded before it deals again."""
+        self.sold_without: Counter[str] = Counter()
+        """How often this process sold from the rows while Redis was away, by sale: until Redis has learnt of it, the
+        sale is loaded before it is dealt.
+        """
         self.sold_out: dict[str, tuple[int, float]] = {}
         """What was left of offers that could not give what was asked for, and until when that is remembered."""
         self._known: Batches[tuple[str, str], tuple[str, str], bool] = Batches(self._ask_known)
@@ -128,6 +130,8 @@ class Dealer:
         """Whether this is not the server, or not in the state, that a worker compared with the rows last."""
         self._vouched: set[str] = set()
         """Sales that were loaded since that is doubtful."""
+        self._connection = 0
+        """The number of the connection; a new one may lead to another server."""
         pipe.greet = self._greet
 
     async def deal(self, request: ClaimRequest, now: datetime) -> tuple[Claim, bool]:
@@ -143,8 +147,10 @@ class Dealer:
         if request.new_deadline_at is not None and not self._is_doubtful(request.sale_id):
             left, until = self.sold_out.get(request.offer_id, (request.quantity, 0.0))
             who = request.sale_id, request.member_id
-            if left < request.quantity and monotonic() < until and not await self._known.ask(who, who):
-                raise Refused(SoldOut(left=left), known=False)
+            if left < request.quantity and monotonic() < until:
+                known = await self._known.ask(who, who)
+                if not known and not self._is_doubtful(request.sale_id):  # it may have become so meanwhile
+                    raise Refused(SoldOut(left=left), known=False)
         keys = Keys(request.sale_id)
         names = (
             *(keys.terms, keys.claims, keys.pending, keys.purchases),
@@ -161,7 +167,7 @@ class Dealer:
         except (RedisError, OSError):
             verdict, *rest = await self._run(DEAL, names, arguments)  # it may run twice
         if verdict in {b"taken", b"again"}:
-            return Claim(order_id=rest[0].decode(), **orjson.loads(rest[1])), verdict == b"again"
+            return Claim.unpacked(*rest), verdict == b"again"
         if verdict == b"unloaded" or self._is_doubtful(request.sale_id):  # what was taken, the rows may refuse
             raise Unloaded
         refusal = _refusal(verdict.decode(), rest[1:])
@@ -169,18 +175,18 @@ class Dealer:
             self.sold_out[request.offer_id] = refusal.left, monotonic() + REMEMBER_SECONDS
         raise Refused(refusal, known=rest[0] == b"1")
 
-    def vouch(self, sale_id: str) -> None:
-        """The sale has just been loaded: what Redis says of it is true."""
-        self.behind.discard(sale_id)
-        self._vouched.add(sale_id)
+    def learnt(self, sale_id: str, sold_without: int) -> None:
+        """Redis has learnt what was sold without it, when it had been so often."""
+        if self.sold_without[sale_id] == sold_without:
+            del self.sold_without[sale_id]
 
     async def release(self, sale_id: str, order_id: str, offer_id: str, group_id: str) -> bool:
-        """Give back the places of an order; False when it holds none."""
+        """Give back the places of an order; False when it holds none, or the sale is being loaded."""
         self.sold_out.pop(offer_id, None)
         keys = Keys(sale_id)
         names = (
             *(keys.claims, keys.pending, keys.purchases, keys.offer(offer_id), keys.units(offer_id)),
-            *(keys.group(group_id), keys.seats(group_id), keys.former, keys.terms),
+            *(keys.group(group_id), keys.seats(group_id), keys.former, keys.terms, keys.loading),
         )
         return bool(await self._run(RELEASE, names, (order_id, CLOSED_TTL_MS)))
 
@@ -247,62 +253,78 @@ class Dealer:
         """Which server this is, and how many keys it evicted since it started."""
         return _server(await self._twice("INFO"))
 
-    async def was_left_alone(self, server: str, now: datetime, seconds: float) -> bool:
-        """Whether Redis was restarted, replaced or emptied, had to evict keys, or nobody compared it with the rows
-        for so long: its data may be old, or not all there.
+    async def is_noted(self, server: str) -> bool:
+        """Whether a worker has compared this server with the rows: else it was restarted, replaced or emptied, or
+        had to evict keys, and its data may be old, or not all there.
         """
-        noted, seen = await self._twice("HMGET", WATCH_KEY, "server", "seen")
-        if noted is None or seen is None or noted.decode() != server:
-            return True
-        return not 0 <= milliseconds(now) - int(seen) <= seconds * 1000
+        noted = await self._twice("HGET", WATCH_KEY, "server")
+        return noted is not None and noted.decode() == server
 
-    async def note_watch(self, server: str, now: datetime) -> None:
-        """Note, in its own data, which server was compared and when: a flush takes the note away."""
-        await self._twice("HSET", WATCH_KEY, "server", server, "seen", milliseconds(now))
+    async def note(self, server: str) -> None:
+        """Note, in its own data, which server was compared: a flush takes the note away."""
+        await self._twice("HSET", WATCH_KEY, "server", server)
+
+    async def compared_at(self, sale_id: str) -> datetime | None:
+        """When a sale was compared with the rows last; None when nobody knows."""
+        compared = await self._twice("GET", Keys(sale_id).compared)
+        return None if compared is None else datetime.fromtimestamp(int(compared) / 1000, UTC)
+
+    async def note_compared(self, sale_id: str, now: datetime) -> None:
+        """Note that a sale was compared with the rows as they are now. Only a load begins that."""
+        await self._twice("SET", Keys(sale_id).compared, milliseconds(now), "XX", "KEEPTTL")
+
+    async def missing(self, sale_id: str, order_ids: Sequence[str]) -> list[str]:
+        """Those of these orders that Redis has no claim of."""
+        keys, found = Keys(sale_id), []
+        for ids in chunks(order_ids):
+            claims = await self._all([("HSTRLEN", keys.claims, id_) for id_ in ids])
+            found += [id_ for id_, length in zip(ids, claims, strict=True) if not length]
+        return found
 
     @asynccontextmanager
-    async def loading(self, sale_id: str, now: datetime) -> AsyncIterator[tuple[str, list[Claim]] | None]:
+    async def loading(self, sale_id: str, now: datetime) -> AsyncIterator[Loading | None]:
         """Stop dealing for a sale, with the right to load it for the time of the context.
 
-        Yields a token for `write` and the claims that were dealt a moment ago and may not have their rows yet;
-        None when somebody else has just loaded it. Raises `Busy` when somebody else is at it for too long.
+        Yields what `write` needs; None when somebody else has just loaded it. Raises `Busy` when somebody else is
+        at it for too long.
         """
         keys, token = Keys(sale_id), token_hex(8)
+        names = keys.terms, keys.loading
         give_up_at = asyncio.get_running_loop().time() + LOADING_WAIT_SECONDS
-        while not await self._twice("SET", keys.loading, token, "NX", "PX", LOADING_MS):
+        while not await self._run(LOCK, names, (token, LOADING_MS)):
             if asyncio.get_running_loop().time() > give_up_at:
                 raise Busy
             await asyncio.sleep(0.02)
             if await self.is_loaded(sale_id):
+                self._vouched.add(sale_id)
                 yield None
                 return
+        connection = self._connection
         renewing = asyncio.create_task(self._renew(keys, token))
         try:
-            await self._twice("UNLINK", keys.terms)
             since = milliseconds(now - timedelta(seconds=IN_FLIGHT_SECONDS))
             ids = await self._twice("ZRANGEBYSCORE", keys.pending, since, "+inf")
-            yield token, await self._claims(keys, ids)
+            yield Loading(token, connection, await self._claims(keys, ids))
         finally:
             renewing.cancel()
             await self._run(UNLOCK, (keys.loading,), (token,))
 
     async def write(
-        self, token: str, image: SaleImage, in_flight: Iterable[Claim], now: datetime, *, sure: bool
+        self, loading: Loading, image: SaleImage, in_flight: Sequence[Claim], now: datetime, *, sure: bool
     ) -> bool:
         """Replace what Redis has of a sale by its rows and the claims in flight, and deal again.
 
-        False when the loading was overtaken: the sale changed meanwhile and has to be loaded once more. Until it is
-        `sure`, Redis may not know everybody who bought.
+        False when the loading was overtaken: the sale changed meanwhile, or Redis did, and it has to be loaded once
+        more. Until it is `sure`, Redis may not know everybody who bought.
         """
-        keys, claims = Keys(image.sale_id), merge(image, in_flight)
-        # Packing a large sale takes a while; others get their turns meanwhile.
-        commands = await asyncio.to_thread(pack, keys, image, claims)
-        for some in chunks(commands, COMMANDS_AT_ONCE):
-            if not await self._run(WRITE, (keys.loading,), (token, LOADING_MS, *_flat(some))):
+        keys = Keys(image.sale_id)
+        merged = await asyncio.to_thread(merge, image, in_flight)
+        for commands in pack(keys, image, merged, now, sure=sure):
+            written = await self._run(WRITE, (keys.loading,), (loading.token, LOADING_MS, *_flat(commands)))
+            if not written or loading.connection != self._connection:
                 return False
-        # The terms come last: with them the sale is loaded.
-        last = [*pack_terms(keys, image, claims, now, sure=sure), ("UNLINK", keys.loading)]
-        return bool(await self._run(WRITE, (keys.loading,), (token, LOADING_MS, *_flat(last))))
+        self._vouched.add(image.sale_id)
+        return True
 
     async def _renew(self, keys: Keys, token: str) -> None:
         while True:
@@ -324,6 +346,7 @@ class Dealer:
 
     async def _greet(self, send: Send) -> None:
         """A new connection may lead to another server: restarted with older data, or a stale replica."""
+        self._connection += 1
         noted = await send("HGET", WATCH_KEY, "server")
         self._doubtful = noted is None or noted.decode() != _server(await send("INFO"))
         self._vouched.clear()
@@ -336,11 +359,7 @@ class Dealer:
         gone = [id_ for id_, claim in zip(ids, packed, strict=True) if claim is None]
         if gone:
             await self._twice("ZREM", keys.pending, *gone)
-        return [
-            Claim(order_id=id_.decode(), **orjson.loads(claim))
-            for id_, claim in zip(ids, packed, strict=True)
-            if claim is not None
-        ]
+        return [Claim.unpacked(id_, claim) for id_, claim in zip(ids, packed, strict=True) if claim is not None]
 
     async def _run(self, script: Script, keys: tuple[str, ...], arguments: tuple[Part, ...]) -> Any:
         """Run a script; every one of them may run twice."""

@@ -1,10 +1,10 @@
 """What the rows say of a sale, as it is written to Redis."""
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import chain
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import orjson
 
@@ -30,6 +30,25 @@ class Claim:
     purchase: int
     paid: bool = False
 
+    def packed(self) -> bytes:
+        """The claim as it is kept in Redis, under its order's id."""
+        return orjson.dumps(
+            {
+                "offer_id": self.offer_id,
+                "units": self.units,
+                "group_id": self.group_id,
+                "seat": self.seat,
+                "member_id": self.member_id,
+                "purchase": self.purchase,
+                "paid": self.paid,
+            },
+        )
+
+    @classmethod
+    def unpacked(cls, order_id: bytes, packed: bytes) -> "Claim":
+        """The claim that was kept under an order's id."""
+        return cls(order_id=order_id.decode(), **orjson.loads(packed))
+
 
 @dataclass(frozen=True, slots=True)
 class SaleImage:
@@ -53,103 +72,120 @@ def milliseconds(moment: datetime) -> int:
     return int(moment.timestamp() * 1000)
 
 
-def merge(image: SaleImage, in_flight: Iterable[Claim]) -> list[Claim]:
-    """The claims of the rows, and those in flight whose places the rows do not contradict."""
-    known = {claim.order_id for claim in image.claims}
-    units = {(claim.offer_id, number) for claim in image.claims for number in claim.units}
-    seats = {(claim.group_id, claim.seat) for claim in image.claims}
-    return image.claims + [
+def merge(image: SaleImage, in_flight: Sequence[Claim]) -> list[Claim]:
+    """The claims in flight whose places the rows do not contradict."""
+    if not in_flight:
+        return []
+    orders, places = {claim.order_id for claim in image.claims}, set(_places(image.claims))
+    return [
         claim
         for claim in in_flight
-        if claim.order_id not in known
-        and claim.offer_id in image.stocks
-        and (claim.group_id, claim.seat) not in seats
-        and not units.intersection((claim.offer_id, number) for number in claim.units)
+        if claim.order_id not in orders and claim.offer_id in image.stocks and places.isdisjoint(_places([claim]))
     ]
 
 
-def bitmaps(keys: Keys, image: SaleImage, claims: list[Claim]) -> dict[str, bytes]:
-    """Taken units and seats, by key."""
-    numbers: dict[str, list[int]] = {}
-    for claim in claims:
-        numbers.setdefault(keys.units(claim.offer_id), []).extend(claim.units)
-        if claim.group_id in image.groups:
-            numbers.setdefault(keys.seats(claim.group_id), []).append(claim.seat)
-    return {key: bitmap(taken) for key, taken in numbers.items()}
+def pack(
+    keys: Keys, image: SaleImage, in_flight: Sequence[Claim], now: datetime, *, sure: bool
+) -> Iterator[list[Command]]:
+    """The commands that write a sale to Redis, in parts. With the last one, its terms, it is loaded.
 
-
-def bitmap(numbers: Sequence[int]) -> bytes:
-    """A Redis bitmap with the bit of each number (from 1) set; the first bit is the highest of its byte."""
-    data = bytearray((max(numbers) + 7) // 8)
-    for number in numbers:
-        data[(number - 1) // 8] |= 0x80 >> (number - 1) % 8
-    return bytes(data)
-
-
-def hashes(keys: Keys, image: SaleImage, claims: list[Claim]) -> dict[str, dict[str, str | int]]:
-    """Offers, groups, claims and purchases with their counts, by key."""
-    found: dict[str, dict[str, str | int]] = {
-        keys.offer(offer_id): {"stock": stock, "taken": 0, "low": 0} for offer_id, stock in image.stocks.items()
-    }
-    for group_id, (size, deadline_at) in image.groups.items():
-        found[keys.group(group_id)] = {
-            "size": size,
-            "deadline": milliseconds(deadline_at),
-            "open": 1,
-            "held": 0,
-            "paid": 0,
-        }
-    for claim in claims:
-        fields = asdict(claim)
-        order_id = fields.pop("order_id")
-        found.setdefault(keys.claims, {})[order_id] = orjson.dumps(fields).decode()
-        found.setdefault(keys.purchases, {})[f"{claim.member_id}:{claim.purchase}"] = order_id
-        offer = found[keys.offer(claim.offer_id)]
-        offer["taken"] = int(offer["taken"]) + len(claim.units)
-        group = found.get(keys.group(claim.group_id))
-        if group is not None:
-            group[f"member:{claim.member_id}"] = order_id
-            paid = "paid" if claim.paid else "held"
-            group[paid] = int(group[paid]) + 1
-    return found
-
-
-def pack(keys: Keys, image: SaleImage, claims: list[Claim]) -> list[Command]:
-    """The commands that write a sale to Redis, except its terms."""
+    `in_flight` are claims that may not have their rows yet: a worker has to look whether they came.
+    """
     expires = milliseconds(image.closes_at + KEEP_AFTER_SALE)
-    stale = [keys.claims, keys.purchases, keys.former]
-    for offer_id in image.stocks:
-        stale += [keys.offer(offer_id), keys.units(offer_id)]
-    for group_id in image.groups:
-        stale += [keys.group(group_id), keys.seats(group_id)]
-    commands: list[Command] = [("UNLINK", *some) for some in chunks(stale)]
-    for key, value in bitmaps(keys, image, claims).items():
-        commands.append(("SET", key, value, "PXAT", expires))
-    for key, mapping in hashes(keys, image, claims).items():
-        for items in chunks(list(mapping.items())):
-            commands += [("HSET", key, *chain.from_iterable(items)), ("PEXPIREAT", key, expires)]
-    for members in chunks(image.former):
-        commands += [("SADD", keys.former, *members), ("PEXPIREAT", keys.former, expires)]
-    return commands
-
-
-def pack_terms(
-    keys: Keys, image: SaleImage, claims: list[Claim], loaded_at: datetime, *, sure: bool
-) -> list[Command]:
-    """The commands that write its terms: with them it is loaded."""
-    expires = milliseconds(image.closes_at + KEEP_AFTER_SALE)
-    terms: Command = (
-        *("selling", image.selling, "opens", milliseconds(image.opens_at)),
-        *("closes", milliseconds(image.closes_at), "member_limit", image.member_limit),
-        *("group_size", image.group_size, "expires", expires),
+    tally = _Tally(keys, image)
+    yield [("UNLINK", keys.claims, keys.purchases, keys.former)]
+    for claims in chunks([*image.claims, *in_flight]):
+        for claim in claims:
+            tally.add(claim)
+        yield [
+            *_hash(keys.claims, {claim.order_id: claim.packed() for claim in claims}, expires),
+            *_hash(
+                keys.purchases, {f"{claim.member_id}:{claim.purchase}": claim.order_id for claim in claims}, expires
+            ),
+        ]
+    for hashes in chunks(list(tally.hashes.items()), CHUNK // 10):
+        yield [command for key, fields in hashes for command in (("UNLINK", key), *_hash(key, fields, expires))]
+    for bitmaps in chunks(list(tally.bitmaps.items())):
+        yield [("SET", key, bytes(bits), "PXAT", expires) for key, bits in bitmaps]
+    for members in chunks(list(tally.former)):
+        yield [("SADD", keys.former, *members), ("PEXPIREAT", keys.former, expires)]
+    for claims in chunks(in_flight):
+        scores = chain.from_iterable((milliseconds(now), claim.order_id) for claim in claims)
+        yield [("ZADD", keys.pending, "NX", *scores), ("PEXPIREAT", keys.pending, expires)]
+    terms: dict[str, Part] = {
+        "selling": image.selling,
+        "opens": milliseconds(image.opens_at),
+        "closes": milliseconds(image.closes_at),
+        "member_limit": image.member_limit,
+        "group_size": image.group_size,
+        "expires": expires,
         # How many there are of those who have to be known before anybody is refused.
-        *("purchases", len({(claim.member_id, claim.purchase) for claim in claims})),
-        *("former", len(set(image.former)), "loaded", milliseconds(loaded_at), "sure", int(sure)),
-    )
-    return [("HSET", keys.terms, *terms), ("PEXPIREAT", keys.terms, expires)]
+        "purchases": len(image.claims) + len(in_flight),
+        "former": len(tally.former),
+        "loaded": milliseconds(now),
+        "sure": int(sure),
+    }
+    yield [
+        ("SET", keys.compared, milliseconds(now), "PXAT", expires),
+        *_hash(keys.terms, terms, expires),
+        ("UNLINK", keys.loading),
+    ]
 
 
-def chunks(items: list[Item], size: int = CHUNK) -> Iterator[list[Item]]:
+class _Tally:
+    """What claims add up to: the hashes of offers and groups, the bitmaps of units and seats, by key."""
+
+    def __init__(self, keys: Keys, image: SaleImage) -> None:
+        self.former = set(image.former)
+        self.bitmaps: dict[str, bytearray] = {}
+        self.hashes: dict[str, dict[str, Any]] = {}
+        self._keys = keys
+        for offer_id, stock in image.stocks.items():
+            self.hashes[keys.offer(offer_id)] = {"stock": stock, "taken": 0, "low": 0}
+            self.bitmaps[keys.units(offer_id)] = bytearray()
+        for group_id, (size, deadline_at) in image.groups.items():
+            deadline = milliseconds(deadline_at)
+            group = {"size": size, "deadline": deadline, "open": 1, "held": 0, "paid": 0}
+            self.hashes[keys.group(group_id)] = group
+            self.bitmaps[keys.seats(group_id)] = bytearray()
+
+    def add(self, claim: Claim) -> None:
+        """Count a claim, and mark its places as taken."""
+        if claim.purchase > 1:  # who holds a purchase is known by the first one
+            self.former.add(claim.member_id)
+        self.hashes[self._keys.offer(claim.offer_id)]["taken"] += len(claim.units)
+        for number in claim.units:
+            _set_bit(self.bitmaps[self._keys.units(claim.offer_id)], number)
+        group = self.hashes.get(self._keys.group(claim.group_id))
+        if group is not None:
+            group[f"member:{claim.member_id}"] = claim.order_id
+            group["paid" if claim.paid else "held"] += 1
+            _set_bit(self.bitmaps[self._keys.seats(claim.group_id)], claim.seat)
+
+
+def _places(claims: Iterable[Claim]) -> Iterator[tuple[str, int]]:
+    """The units, the seats and the purchases of claims; ids of different things differ."""
+    for claim in claims:
+        yield claim.group_id, claim.seat
+        yield claim.member_id, claim.purchase
+        for number in claim.units:
+            yield claim.offer_id, number
+
+
+def _hash(key: str, fields: Mapping[str, Part], expires: int) -> list[Command]:
+    values: Iterator[Part] = chain.from_iterable(fields.items())
+    return [("HSET", key, *values), ("PEXPIREAT", key, expires)]
+
+
+def _set_bit(bits: bytearray, number: int) -> None:
+    """Set the bit of a number (from 1) in a Redis bitmap; the first bit is the highest of its byte."""
+    at, bit = divmod(number - 1, 8)
+    if at >= len(bits):
+        bits.extend(bytes(at + 1 - len(bits)))
+    bits[at] |= 0x80 >> bit
+
+
+def chunks(items: Sequence[Item], size: int = CHUNK) -> Iterator[Sequence[Item]]:
     """Parts of at most `size` items."""
     for start in range(0, len(items), size):
         yield items[start : start + size]

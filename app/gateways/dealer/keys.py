@@ -3,8 +3,8 @@
 
 class Keys:
     """What is kept where: `terms`, `claims`, `purchases` and groups and offers are hashes, `units` and `seats`
-    bitmaps, `pending` a sorted set by time, `former` (members who gave a purchase back) a set, `loading` and
-    requests strings.
+    bitmaps, `pending` a sorted set by time, `former` (members who gave a purchase back, or hold a second one) a
+    set, `loading`, `compared` (when it was compared with the rows, ms) and requests strings.
     """
 
     def __init__(self, sale_id: str) -> None:
@@ -15,6 +15,7 @@ class Keys:
         self.purchases = f"{tag}:purchases"
         self.former = f"{tag}:former"
         self.loading = f"{tag}:loading"
+        self.compared = f"{tag}:compared"
         self._tag = tag
 
     def offer(self, offer_id: str) -> str:

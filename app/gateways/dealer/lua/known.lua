@@ -14,7 +14,7 @@ if counted[3] ~= '1' or redis.call('HLEN', KEYS[2]) ~= tonumber(counted[1]) or r
   end
   return known
 end
--- Who holds a later purchase and not the first has given that one back.
+-- Who holds a later purchase and not the first has given that one back, and is among the former.
 local first = {}
 for index, member_id in ipairs(ARGV) do
   first[index] = member_id .. ':1'

@@ -1,14 +1,19 @@
 -- Give back every place of one order.
 --
 -- KEYS  1 claims (hash)  2 pending (zset)  3 purchases (hash)  4 offer (hash)  5 units (bitmap)
---       6 group (hash)  7 seats (bitmap)  8 former (set)  9 terms (hash)
+--       6 group (hash)  7 seats (bitmap)  8 former (set)  9 terms (hash)  10 loading (string)
 -- ARGV  1 order id  2 life of an empty group's keys, ms
--- Returns  1 when places were given back, 0 when the order holds none
+-- Returns  1 when places were given back, 0 when the order holds none, or the sale is being loaded
 -- Replay   the claim is deleted with its places, so a second release finds nothing to free.
 
 local claims, pending, purchases, offer = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local units, group, seats, former, terms = KEYS[5], KEYS[6], KEYS[7], KEYS[8], KEYS[9]
 
+-- Half of the sale is written: taking from that would leave the other half. A worker finds the order again, among
+-- those that changed since the rows were read, or among the claims without an order.
+if redis.call('EXISTS', terms) == 0 and redis.call('EXISTS', KEYS[10]) == 1 then
+  return 0
+end
 redis.call('ZREM', pending, ARGV[1])
 local packed = redis.call('HGET', claims, ARGV[1])
 if not packed then
@@ -19,8 +24,11 @@ local expires = redis.call('PEXPIRETIME', claims)
 redis.call('HDEL', claims, ARGV[1])
 
 local low = tonumber(redis.call('HGET', offer, 'low') or '0')
+local there = redis.call('EXISTS', units) == 1
 for _, number in ipairs(claim.units) do
-  redis.call('SETBIT', units, number - 1, 0)
+  if there then -- else it was evicted, and would be made anew without an end
+    redis.call('SETBIT', units, number - 1, 0)
+  end
   low = math.min(low, math.floor((number - 1) / 8))
 end
 if redis.call('EXISTS', offer) == 1 then
@@ -35,7 +43,9 @@ if redis.call('EXISTS', terms) == 1 then
   redis.call('HINCRBY', terms, 'purchases', -purchase)
   redis.call('HINCRBY', terms, 'former', left)
 end
-redis.call('PEXPIREAT', former, expires)
+if expires > 0 then
+  redis.call('PEXPIREAT', former, expires)
+end
 
 if redis.call('HDEL', group, 'member:' .. claim.member_id) == 1 then
   redis.call('SETBIT', seats, claim.seat - 1, 0)
