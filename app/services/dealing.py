@@ -28,8 +28,8 @@ READ_AT_ONCE = 2000
 LATE_COMMIT = timedelta(seconds=20)
 """How long a change may take from its moment to its commit: it is looked for that long after the moment."""
 LATE_CLAIM = timedelta(seconds=5)
-"""The same for claims, which are many. One that is later than that, and was sold without Redis, is noticed by whoever
-is dealt its places.
+"""The same for claims, which are many. One that is later than that, and was sold without Redis, is noticed by
+whoever is dealt its places.
 """
 COMPARE_AT_MOST = timedelta(seconds=60)
 """A sale that was not compared with its rows for longer is loaded anew."""

@@ -137,9 +137,9 @@ async def test_sold_from_the_rows_while_redis_is_away(valkey_and_service: tuple[
 
 async def make_sure(service: Service) -> None:
     """Have the worker load for the second time what is loaded: nothing is in flight any more."""
-    for _ in range(6):  # never so long that Redis was left alone
-        service.clock.advance(8)
-        await dealer_worker.run_once(service.state, service.clock())
+    await dealer_worker.run_once(service.state, service.clock())
+    service.clock.advance(31)
+    await dealer_worker.run_once(service.state, service.clock())
 
 
 async def reachable(service: Service) -> None:
@@ -331,18 +331,24 @@ async def test_a_word_that_was_lost_is_said_again(service: Service) -> None:
 
 
 class Mute:
-    """A dealer that is never told what happened after a commit."""
+    """A dealer that is never told what happened after a commit; or cannot be reached at all."""
 
-    def __init__(self, dealer: object) -> None:
+    def __init__(self, dealer: object, *, unreachable: bool = False) -> None:
         self._dealer = dealer
+        self._unreachable = unreachable
 
     def __getattr__(self, name: str) -> object:
+        if name == "deal" and self._unreachable:
+            return self._nowhere
         if name in {"mark_paid", "release", "close_group"}:
             return self._nothing
         return getattr(self._dealer, name)
 
     async def _nothing(self, *_: object) -> bool:
         return False
+
+    async def _nowhere(self, *_: object) -> None:
+        raise DealerUnavailable
 
 
 async def test_another_server_is_noticed(service: Service) -> None:
@@ -558,3 +564,229 @@ async def test_every_key_of_a_sale_has_an_end(service: Service) -> None:
     assert len(keys) >= 9
     endless = [key for key in keys if await pipe.call("TTL", key) < 0]
     assert endless == []
+
+
+async def test_sold_without_redis_by_one_process(own_service: Service) -> None:
+    """One process could not reach Redis and sold from the rows; the others learn of it from the worker."""
+    service = own_service
+    sale = await service.sale(stocks=[5], group_size=2)
+    group_id = (await (await service.member()).open(sale)).json()["group"]["id"]
+    await dealer_worker.run_once(service.state, service.clock())
+    real = service.state.dealer
+    service.state.dealer = Mute(real, unreachable=True)  # type: ignore[assignment]
+    try:
+        assert (await (await service.member()).join(sale, group_id)).status_code == 201
+    finally:
+        service.state.dealer = real
+    real.sold_without.clear()  # it is another process
+    assert await service.left(sale) == [4]
+    await dealer_worker.run_once(service.state, service.clock())
+    assert await service.left(sale) == [3]
+    told, counted = await count_places(service.state, sale.id)
+    assert told == counted
+
+
+async def test_what_is_sold_from_the_rows_is_loaded_before_it_is_dealt(
+    own_service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A load that began before the sale from the rows does not know of it, and does not count."""
+    service = own_service
+    sale = await service.sale(stocks=[1], member_limit=1)
+    buyer, rival = await service.members(2)
+    read_image = dealing.read_image
+
+    async def read_image_and_sell(session: AsyncSession, sale_id: str) -> SaleImage:
+        image = await read_image(session, sale_id)
+        monkeypatch.setattr(dealing, "read_image", read_image)
+        real = service.state.dealer
+        service.state.dealer = Mute(real, unreachable=True)  # type: ignore[assignment]
+        assert (await buyer.open(sale)).status_code == 201
+        service.state.dealer = real
+        return image
+
+    monkeypatch.setattr(dealing, "read_image", read_image_and_sell)
+    await dealing.reload(service.state, sale.id)
+    assert await service.left(sale) == [1]
+    assert (await rival.open(sale)).json()["code"] == "sold_out"
+    assert service.state.dealer.sold_without == {}
+    assert await service.left(sale) == [0]
+
+
+async def test_the_same_request_while_redis_is_away(valkey_and_service: tuple[OwnValkey, Service]) -> None:
+    """It was answered; its member may buy once more, and everything is sold: it gets the answer it had."""
+    valkey, service = valkey_and_service
+    sale = await service.sale(stocks=[3], member_limit=2)
+    member = await service.member()
+    before = await member.open(sale, key="before")
+    valkey.stop()
+    meanwhile = await member.open(sale, key="meanwhile")
+    assert (before.status_code, meanwhile.status_code) == (201, 201)
+    assert (await member.open(sale, key="before")).text == before.text
+    assert (await member.open(sale, key="meanwhile")).text == meanwhile.text
+    assert (await member.open(sale, key="third")).json()["code"] == "member_limit"
+
+
+async def test_an_ended_sale_is_forgotten_with_the_others(service: Service) -> None:
+    """Redis was set back to when the sale was going on; it ended early since, and is not selling any more."""
+    sale = await service.sale(stocks=[5])
+    await (await service.member()).open(sale)
+    pipe, keys = service.state.dealer.pipe, Keys(sale.id)
+    before = await pipe.call("DUMP", keys.terms)
+    assert (await service.ops("POST", f"sales/{sale.id}/end")).status_code == 200
+    await pipe.call("UNLINK", keys.terms)
+    await pipe.call("RESTORE", keys.terms, 0, before)
+    await pipe.call("HSET", WATCH_KEY, "server", "the one before")
+    await dealer_worker.run_once(service.state, service.clock())
+    assert (await (await service.member()).open(sale)).json()["code"] == "sale_ended"
+
+
+async def test_a_sale_that_cannot_be_loaded_holds_up_no_other(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken, busy, whole = [await service.sale(stocks=[5]) for _ in range(3)]
+    for sale in (broken, busy, whole):
+        await (await service.member()).open(sale)
+    pipe = service.state.dealer.pipe
+    monkeypatch.setattr(dealer_scripts, "LOADING_WAIT_SECONDS", 0.1)
+    for sale in (broken, busy, whole):
+        await service.state.dealer.forget(sale.id)
+    await pipe.call("SET", Keys(busy.id).loading, "somebody", "PX", 60_000)
+    read_image = dealing.read_image
+
+    async def read_image_or_fail(session: AsyncSession, sale_id: str) -> SaleImage:
+        if sale_id == broken.id:
+            raise ValueError(sale_id)
+        return await read_image(session, sale_id)
+
+    monkeypatch.setattr(dealing, "read_image", read_image_or_fail)
+    await dealer_worker.run_once(service.state, service.clock())
+    loaded = [await service.state.dealer.is_loaded(sale.id) for sale in (broken, busy, whole)]
+    assert loaded == [False, False, True]
+
+
+async def test_what_is_given_back_during_a_load_is_found_again(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once the rows were read: an order is cancelled, and a claim in flight is given up by its process."""
+    sale = await service.sale(stocks=[5], group_size=4)
+    leader, friend = await service.members(2)
+    group_id = (await leader.open(sale)).json()["group"]["id"]
+    joined = (await friend.join(sale, group_id)).json()["order"]["id"]
+    given_up = await deal_only(service, sale.id, sale.offer, group_id)
+    dealer, write = service.state.dealer, type(service.state.dealer).write
+
+    async def give_back_and_write(*arguments: Any, **options: Any) -> bool:
+        assert (await friend.post(f"/v1/orders/{joined}/cancel")).status_code == 200
+        assert not await dealer.release(sale.id, given_up.order_id, sale.offer, group_id)
+        return await write(*arguments, **options)
+
+    monkeypatch.setattr(type(dealer), "write", give_back_and_write)
+    await dealing.load(service.state, sale.id, service.clock())
+    monkeypatch.setattr(type(dealer), "write", write)
+    assert await service.left(sale) == [2]
+    await dealer_worker.run_once(service.state, service.clock())
+    assert await service.left(sale) == [3], "the order is among those that changed"
+    service.clock.advance(31)
+    await dealer_worker.run_once(service.state, service.clock())
+    assert await service.left(sale) == [4], "the claim is among those without an order"
+    told, counted = await count_places(service.state, sale.id)
+    assert told == counted
+
+
+async def test_a_claim_that_only_its_process_remembered_is_looked_for(service: Service) -> None:
+    """A load writes a claim in flight; whatever became of the list of those, a worker looks for its order."""
+    sale = await service.sale(stocks=[5], group_size=4)
+    group_id = (await (await service.member()).open(sale)).json()["group"]["id"]
+    dead = await deal_only(service, sale.id, sale.offer, group_id)
+    async with service.state.dealer.loading(sale.id, service.clock()) as loading:
+        assert loading is not None
+        await service.state.dealer.pipe.call("UNLINK", Keys(sale.id).pending)
+        async with service.state.database.snapshot() as session:
+            image = await dealing.read_image(session, sale.id)
+        assert await service.state.dealer.write(loading, image, [dead], service.clock(), sure=False)
+    assert await service.left(sale) == [3]
+    service.clock.advance(31)
+    await dealer_worker.run_once(service.state, service.clock())
+    assert await service.left(sale) == [4]
+
+
+async def test_a_load_belongs_to_the_connection_it_began_on(
+    own_service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other end may be another server by now, which has only the half that was written there."""
+    service = own_service
+    sale = await service.sale(stocks=[5])
+    read_image = dealing.read_image
+
+    async def read_image_and_lose_the_line(session: AsyncSession, sale_id: str) -> SaleImage:
+        image = await read_image(session, sale_id)
+        service.state.dealer.pipe.close()
+        return image
+
+    monkeypatch.setattr(dealing, "read_image", read_image_and_lose_the_line)
+    assert not await dealing.load(service.state, sale.id, service.clock())
+    monkeypatch.setattr(dealing, "read_image", read_image)
+    assert await dealing.load(service.state, sale.id, service.clock())
+
+
+async def test_a_loading_is_locked_by_one(service: Service) -> None:
+    """The script may run twice for one, and never for two."""
+    sale = await service.sale()
+    keys = Keys(sale.id)
+    dealer = service.state.dealer
+    lock = dealer_scripts.LOCK
+    given = [
+        await dealer._run(lock, (keys.terms, keys.loading), (token, 60_000)) for token in ("one", "one", "another")
+    ]
+    assert given == [1, 1, 0]
+
+
+async def test_doubt_that_comes_while_members_are_looked_up(own_service: Service) -> None:
+    """Redis is replaced while it is asked who is known: what it says of them is not relied upon."""
+    service = own_service
+    sale = await service.sale(stocks=[1], member_limit=1)
+    buyer = await service.member()
+    bought = await buyer.open(sale, key="mine")
+    await make_sure(service)
+    dealer = service.state.dealer
+
+    async def be_replaced(members: Sequence[object]) -> list[bool]:
+        dealer._doubtful = True
+        dealer._vouched.clear()
+        return [False] * len(members)
+
+    dealer._known = Batches(be_replaced)
+    dealer.sold_out[sale.offer] = (0, monotonic() + 60)
+    assert (await buyer.open(sale, key="mine")).text == bought.text
+
+
+async def test_who_holds_a_second_purchase_is_known(service: Service) -> None:
+    """Their first order has ended, and the sale was loaded since: "sold out" is no answer to its request."""
+    sale = await service.sale(stocks=[3], member_limit=2)
+    member, another = await service.members(2)
+    first = await member.open(sale, key="first")
+    second = await member.open(sale, key="second")
+    await service.state.dealer.forget(sale.id)
+    await member.post(f"/v1/orders/{first.json()['order']['id']}/cancel")
+    for key in ("third", "fourth"):
+        assert (await another.open(sale, key=key)).status_code == 201
+    await make_sure(service)
+    for key in await service.state.dealer.pipe.call("KEYS", Keys(sale.id).request("*")):
+        await service.state.dealer.pipe.call("UNLINK", key)
+    service.state.dealer.sold_out[sale.offer] = (0, monotonic() + 60)
+    assert (await member.open(sale, key="second")).text == second.text
+
+
+async def test_a_group_that_is_loaded_again_has_nothing_left_of_before(service: Service) -> None:
+    """Redis lost the claims but not the group: who left it meanwhile is not a member of it any more."""
+    sale = await service.sale(stocks=[5], group_size=3, member_limit=2)
+    leader, friend = await service.members(2)
+    group_id = (await leader.open(sale)).json()["group"]["id"]
+    joined = (await friend.join(sale, group_id)).json()["order"]["id"]
+    pipe, keys = service.state.dealer.pipe, Keys(sale.id)
+    await pipe.call("UNLINK", keys.claims)
+    await friend.post(f"/v1/orders/{joined}/cancel")
+    await dealing.load(service.state, sale.id, service.clock())
+    assert (await friend.join(sale, group_id)).status_code == 201
+    told, counted = await count_places(service.state, sale.id)
+    assert told == counted

@@ -120,8 +120,8 @@ class Dealer:
     def __init__(self, pipe: Pipe) -> None:
         self.pipe = pipe
         self.sold_without: Counter[str] = Counter()
-        """How often this process sold from the rows while Redis was away, by sale: until Redis has learnt of it, the
-        sale is loaded before it is dealt.
+        """How often this process sold from the rows while Redis was away, by sale: until Redis has learnt of it,
+        the sale is loaded before it is dealt.
         """
         self.sold_out: dict[str, tuple[int, float]] = {}
         """What was left of offers that could not give what was asked for, and until when that is remembered."""

@@ -172,9 +172,8 @@ def _places(claims: Iterable[Claim]) -> Iterator[tuple[str, int]]:
             yield claim.offer_id, number
 
 
-def _hash(key: str, fields: Mapping[str, Part], expires: int) -> list[Command]:
-    values: Iterator[Part] = chain.from_iterable(fields.items())
-    return [("HSET", key, *values), ("PEXPIREAT", key, expires)]
+def _hash(key: str, fields: Mapping[str, Any], expires: int) -> list[Command]:
+    return [("HSET", key, *chain.from_iterable(fields.items())), ("PEXPIREAT", key, expires)]
 
 
 def _set_bit(bits: bytearray, number: int) -> None:
