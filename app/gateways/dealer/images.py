@@ -110,8 +110,10 @@ def pack(
     for members in chunks(list(tally.former)):
         yield [("SADD", keys.former, *members), ("PEXPIREAT", keys.former, expires)]
     for claims in chunks(in_flight):
-        scores = chain.from_iterable((milliseconds(now), claim.order_id) for claim in claims)
-        yield [("ZADD", keys.pending, "NX", *scores), ("PEXPIREAT", keys.pending, expires)]
+        dealt: list[Part] = []
+        for claim in claims:
+            dealt += milliseconds(now), claim.order_id
+        yield [("ZADD", keys.pending, "NX", *dealt), ("PEXPIREAT", keys.pending, expires)]
     terms: dict[str, Part] = {
         "selling": image.selling,
         "opens": milliseconds(image.opens_at),
