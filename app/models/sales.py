@@ -43,6 +43,8 @@ class Sale(SQLModel, table=True):
     hold_ttl_seconds: int
     order_limit: int
     member_limit: int
+    undealt: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
+    """How many transactions took places that Redis had not dealt."""
     created_at: datetime
     changed_at: datetime
 

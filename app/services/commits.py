@@ -24,7 +24,7 @@ from app.domain.orders import OrderState, hold_deadline
 from app.gateways.bulk import Bulk, among
 from app.gateways.database import is_outage
 from app.gateways.dealer import Claim
-from app.models import Event, Group, Member, Offer, Order, Purchase, Seat, Unit
+from app.models import Event, Group, Member, Offer, Order, Purchase, Sale, Seat, Unit
 from app.schemas.orders import OrderPublic
 from app.services.answers import Asked
 from app.services.locks import LOCK_GROUPS, LOCK_GROUPS_WAITING
@@ -46,6 +46,10 @@ begun to fill that is nothing.
 FILL_GROUPS = (
     update(Group).where(among(Group.id, "group_ids")).values(state=GroupState.FILLED).returning(col(Group.id))
 )
+COUNT_UNDEALT = (
+    update(Sale).where(among(Sale.id, "sale_ids")).values(undealt=Sale.undealt + 1).returning(col(Sale.id))
+)
+"""So the worker sees what Redis has to learn, whoever sells and dies. Before groups: sales are locked first."""
 MEMBERS = select(Member.id).where(among(Member.id, "member_ids"))
 KNOWN_MEMBERS = 200_000
 """How many members a process remembers to exist."""
@@ -76,10 +80,11 @@ class Want:
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """A want, and the places it was dealt."""
+    """A want, and the places it was dealt, or found in the rows."""
 
     want: Want
     claim: Claim
+    dealt: bool = True
 
 
 class GroupLocked(Exception):
@@ -137,6 +142,9 @@ async def _commit_apart(state: State, drafts: Sequence[Draft], *, wait: bool) ->
 
 async def _commit(state: State, drafts: Sequence[Draft], *, wait: bool) -> list[Outcome]:
     async with state.database.bulk(keep=not wait) as bulk:
+        undealt = {draft.want.sale.id for draft in drafts if not draft.dealt}
+        if undealt:
+            await bulk.fetch(COUNT_UNDEALT, sale_ids=sorted(undealt))
         joined = sorted({draft.want.group_id for draft in drafts if draft.want.group_id is not None})
         batch = _Batch(state.clock(), await _lock_groups(bulk, joined, wait=wait))
         batch.strangers = await _strangers(state, bulk, drafts)

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy
-from sqlalchemy import func, or_
+from sqlalchemy import func
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -27,10 +27,6 @@ READ_AT_ONCE = 2000
 """Rows of a large sale that are worked on before others get their turn."""
 LATE_COMMIT = timedelta(seconds=20)
 """How long a change may take from its moment to its commit: it is looked for that long after the moment."""
-LATE_CLAIM = timedelta(seconds=5)
-"""The same for claims, which are many. One that is later than that, and was sold without Redis, is noticed by
-whoever is dealt its places.
-"""
 COMPARE_AT_MOST = timedelta(seconds=60)
 """A sale that was not compared with its rows for longer is loaded anew."""
 SELLING = {SaleState.PAUSED: "paused", SaleState.ENDED: "ended", SaleState.DRAFT: "ended"}
@@ -147,6 +143,7 @@ async def read_image(session: AsyncSession, sale_id: str) -> SaleImage:
         group_size=sale.group_size,
         stocks={offer.id: offer.stock for offer in offers},
         groups={group.id: (group.size, group.deadline_at) for group in running},
+        undealt=sale.undealt,
         former=list(former.all()),
         claims=claims,
     )
@@ -160,13 +157,17 @@ async def _stream(session: AsyncSession, statement: Any) -> AsyncIterator[Any]:
             yield row
 
 
-async def selling_sales(state: State) -> list[str]:
-    """Ids of the sales that have places in Redis: all that are published and not over."""
+async def selling_sales(state: State) -> dict[str, int]:
+    """The sales that have places in Redis: all that are published and not over; and how many transactions took
+    places that Redis had not dealt.
+    """
     async with state.database.snapshot() as session:
         found = await session.exec(
-            select(Sale.id).where(col(Sale.state).in_([SaleState.SCHEDULED, SaleState.LIVE, SaleState.PAUSED])),
+            select(Sale.id, Sale.undealt).where(
+                col(Sale.state).in_([SaleState.SCHEDULED, SaleState.LIVE, SaleState.PAUSED]),
+            ),
         )
-        return list(found.all())
+        return dict(found.all())
 
 
 async def kept_sales(state: State, now: datetime) -> list[str]:
@@ -202,7 +203,7 @@ async def reap(state: State, sale_id: str, now: datetime) -> int:
 
 async def sync(state: State, sale_id: str, now: datetime) -> int:
     """Tell the dealer again what became of orders that changed since it was compared with the rows last, in case
-    the first word was lost. When it lacks a claim, or was not compared for too long, the sale is loaded.
+    the first word was lost. When it was not compared for too long, the sale is loaded.
 
     Returns how many counters had to be mended.
     """
@@ -210,18 +211,12 @@ async def sync(state: State, sale_id: str, now: datetime) -> int:
     if compared_at is None or not timedelta(0) <= now - compared_at <= COMPARE_AT_MOST:
         await load(state, sale_id, now)
         return 0
-    mended, holding = 0, []
+    mended = 0
     for order_id, group_id, offer_id, order_state in await _changed_orders(state, sale_id, compared_at):
-        if order_state not in ACTIVE_ORDER_STATES:
-            mended += await state.dealer.release(sale_id, order_id, offer_id, group_id)
-            continue
-        holding.append(order_id)
-        if order_state in PAID_SEAT_STATES:
+        if order_state in ACTIVE_ORDER_STATES:
             mended += await state.dealer.mark_paid(sale_id, order_id, group_id)
-    if await _holding(state, await state.dealer.missing(sale_id, holding)):
-        # Sold without Redis, by a process that could not reach it.
-        await load(state, sale_id, now)
-        return mended
+        else:
+            mended += await state.dealer.release(sale_id, order_id, offer_id, group_id)
     await state.dealer.note_compared(sale_id, now)
     return mended
 
@@ -232,21 +227,10 @@ async def _changed_orders(state: State, sale_id: str, since: datetime) -> Sequen
     ).where(
         col(Order.sale_id) == sale_id,
         col(Order.changed_at) >= since - LATE_COMMIT,
-        or_(col(Order.state) != OrderState.HELD, col(Order.changed_at) >= since - LATE_CLAIM),
+        col(Order.state) != OrderState.HELD,
     )
     async with state.database.snapshot() as session:
         return (await (await session.connection()).execute(statement)).all()
-
-
-async def _holding(state: State, order_ids: Sequence[str]) -> list[str]:
-    """Those of these orders that hold places, as the rows say now."""
-    if not order_ids:
-        return []
-    async with state.database.snapshot() as session:
-        found = await session.exec(
-            select(Order.id).where(col(Order.id).in_(order_ids), col(Order.state).in_(ACTIVE_ORDER_STATES)),
-        )
-        return list(found.all())
 
 
 async def count_units(session: AsyncSession, offer_ids: list[str]) -> dict[str, int]:

@@ -42,7 +42,7 @@ async def commit_all(state: State, wants: Sequence[Want]) -> list[Outcome]:
     drafts: list[Draft] = []
     for want in wants:
         try:
-            drafts.append(Draft(want, places.take(want)))
+            drafts.append(Draft(want, places.take(want), dealt=False))
             outcomes.append(b"")
         except KaituanError as refusal:
             outcomes.append(refusal)

@@ -22,13 +22,14 @@ async def run_once(state: State, now: datetime) -> int:
         for sale_id in sale_ids:
             await state.dealer.forget(sale_id)
         await state.dealer.note(server)
-    return sum([await _compare(state, sale_id) for sale_id in await dealing.selling_sales(state)])
+    sales = await dealing.selling_sales(state)
+    return sum([await _compare(state, sale_id, undealt) for sale_id, undealt in sales.items()])
 
 
-async def _compare(state: State, sale_id: str) -> int:
+async def _compare(state: State, sale_id: str, undealt: int) -> int:
     now = state.clock()  # those before it may have taken long
     try:
-        if not await state.dealer.is_loaded(sale_id):
+        if await state.dealer.undealt(sale_id) != undealt:
             await dealing.load(state, sale_id, now)
             return 0
         mended = await dealing.reap(state, sale_id, now) + await dealing.sync(state, sale_id, now)

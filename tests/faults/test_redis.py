@@ -760,20 +760,26 @@ async def test_doubt_that_comes_while_members_are_looked_up(own_service: Service
     assert (await buyer.open(sale, key="mine")).text == bought.text
 
 
-async def test_who_holds_a_second_purchase_is_known(service: Service) -> None:
-    """Their first order has ended, and the sale was loaded since: "sold out" is no answer to its request."""
-    sale = await service.sale(stocks=[3], member_limit=2)
+async def test_who_holds_only_a_second_purchase_is_known(service: Service) -> None:
+    """A claim of theirs died when they had bought once more, and the sale was loaded since: their request has an
+    answer, and it is not "sold out".
+    """
+    sale = await service.sale(stocks=[2], group_size=4, member_limit=2)
     member, another = await service.members(2)
-    first = await member.open(sale, key="first")
+    request = ClaimRequest(
+        sale.id, new_id("ord"), member.id, sale.offer, 1, new_id("grp"), service.clock(), new_id("req")
+    )
+    dealt = await dealing.deal(service.state, request, service.clock())
+    assert dealt is not None
     second = await member.open(sale, key="second")
-    await service.state.dealer.forget(sale.id)
-    await member.post(f"/v1/orders/{first.json()['order']['id']}/cancel")
-    for key in ("third", "fourth"):
-        assert (await another.open(sale, key=key)).status_code == 201
+    dealer = service.state.dealer
+    await dealer.release(sale.id, dealt[0].order_id, sale.offer, dealt[0].group_id)
+    await dealer.forget(sale.id)
+    assert (await another.open(sale)).status_code == 201
     await make_sure(service)
-    for key in await service.state.dealer.pipe.call("KEYS", Keys(sale.id).request("*")):
-        await service.state.dealer.pipe.call("UNLINK", key)
-    service.state.dealer.sold_out[sale.offer] = (0, monotonic() + 60)
+    for key in await dealer.pipe.call("KEYS", Keys(sale.id).request("*")):
+        await dealer.pipe.call("UNLINK", key)
+    dealer.sold_out[sale.offer] = (0, monotonic() + 60)
     assert (await member.open(sale, key="second")).text == second.text
 
 

@@ -28,7 +28,7 @@ from app.domain.errors import (
     SalePaused,
     SoldOut,
 )
-from app.gateways.dealer.images import CHUNK, Claim, SaleImage, chunks, merge, milliseconds, pack
+from app.gateways.dealer.images import CHUNK, Claim, SaleImage, merge, milliseconds, pack
 from app.gateways.dealer.keys import Keys
 from app.gateways.dealer.pipe import Part, Pipe, Send
 
@@ -210,6 +210,11 @@ class Dealer:
         """Whether claims on this sale can be dealt."""
         return bool(await self._twice("EXISTS", Keys(sale_id).terms))
 
+    async def undealt(self, sale_id: str) -> int | None:
+        """How many transactions had taken places that were not dealt when the sale was loaded; None when it is not."""
+        told = await self._twice("HGET", Keys(sale_id).terms, "undealt")
+        return None if told is None else int(told)
+
     async def is_unsure(self, sale_id: str, now: datetime) -> bool:
         """Whether a sale was loaded while claims may have been in flight that Redis had lost. By now they have
         their rows or are dead, and another load makes it sure.
@@ -272,14 +277,6 @@ class Dealer:
     async def note_compared(self, sale_id: str, now: datetime) -> None:
         """Note that a sale was compared with the rows as they are now. Only a load begins that."""
         await self._twice("SET", Keys(sale_id).compared, milliseconds(now), "XX", "KEEPTTL")
-
-    async def missing(self, sale_id: str, order_ids: Sequence[str]) -> list[str]:
-        """Those of these orders that Redis has no claim of."""
-        keys, found = Keys(sale_id), []
-        for ids in chunks(order_ids):
-            claims = await self._all([("HSTRLEN", keys.claims, id_) for id_ in ids])
-            found += [id_ for id_, length in zip(ids, claims, strict=True) if not length]
-        return found
 
     @asynccontextmanager
     async def loading(self, sale_id: str, now: datetime) -> AsyncIterator[Loading | None]:

@@ -62,6 +62,8 @@ class SaleImage:
     group_size: int
     stocks: dict[str, int]
     groups: dict[str, tuple[int, datetime]]
+    undealt: int
+    """How many transactions took places that Redis had not dealt."""
     claims: list[Claim] = field(default_factory=list)
     former: list[str] = field(default_factory=list)
     """Members who had an order that has ended."""
@@ -124,6 +126,7 @@ def pack(
         # How many there are of those who have to be known before anybody is refused.
         "purchases": len(image.claims) + len(in_flight),
         "former": len(tally.former),
+        "undealt": image.undealt,
         "loaded": milliseconds(now),
         "sure": int(sure),
     }
