@@ -13,6 +13,7 @@ from app.schemas.communities import CommunityCreate
 from app.schemas.products import ProductCreate
 from app.schemas.sales import OfferCreate, SaleCreate
 from app.services.communities import create_community
+from app.services.dealing import load
 from app.services.products import create_product
 from app.services.sales import create_sale, publish_sale
 from app.state import State, open_state
@@ -107,6 +108,11 @@ class World:
             sale = await create_sale(state, body)
             await publish_sale(state, sale.id)
         return Sale(sale.id, sale.offers[0].id, product.id, stock)
+
+    async def make_sure(self, sale: Sale) -> None:
+        """Load the sale into Redis for good, as the worker does half a minute after the first load."""
+        async with self.open() as state:
+            await load(state, sale.id, state.clock(), sure=True)
 
     async def add_past(self, past: Past) -> None:
         """Groups and orders with all their places and events, and the money of those that are paid for."""

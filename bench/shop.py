@@ -112,6 +112,7 @@ async def opened_shop(stage: Stage) -> AsyncIterator[Shop]:
         popular = await world.add_sale(stock=GROUPS_READ * GROUP_SIZE)
         with stage.service(world) as service:
             await ask(service.port, opening(claimants, sold_out)(b""), expected=201)
+            await world.make_sure(sold_out)
             groups = [await _full_group(service, claimants, popular) for _ in range(GROUPS_READ)]
             etags = [await _etag(service, group) for group in groups]
             yield Shop(

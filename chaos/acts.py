@@ -184,7 +184,7 @@ async def kill(stage: Stage, name: str) -> None:
 async def _until_compared(stage: Stage, since: float, patience: float = 60.0) -> None:
     """Wait until a worker has compared Redis with the rows."""
     give_up_at = stage.crowd.now + patience
-    while await stage.world.valkey.seen_at() < since * 1000:
+    while await stage.world.valkey.compared_at(stage.life.id) < since * 1000:
         if stage.crowd.now > give_up_at:
             stage.report.fail("the worker does not compare Redis with the rows any more")
             return

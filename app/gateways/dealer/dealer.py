@@ -211,7 +211,7 @@ class Dealer:
         return bool(await self._twice("EXISTS", Keys(sale_id).terms))
 
     async def undealt(self, sale_id: str) -> int | None:
-        """How many transactions had taken places that were not dealt when the sale was loaded; None when it is not."""
+        """How many transactions had taken undealt places when the sale was loaded; None when it is not."""
         told = await self._twice("HGET", Keys(sale_id).terms, "undealt")
         return None if told is None else int(told)
 
