@@ -4,7 +4,7 @@ import asyncio
 import random
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from secrets import token_hex
@@ -12,6 +12,7 @@ from time import time
 
 import httpx
 
+from app.domain.errors import KaituanError
 from app.gateways.dealer import Keys
 from app.gateways.dealer.dealer import IN_FLIGHT_SECONDS
 from app.services import dealing
@@ -25,8 +26,10 @@ from chaos.report import Report
 HOLD_SECONDS, GROUP_SECONDS = 3, 6
 LATE_SECONDS = GROUP_SECONDS + 1
 """So late is a payment that arrives after its group's deadline."""
-LIVES, SHOPPERS = 10, 30
-"""Members at the same time: those who pay, cancel and forget, and those who only claim."""
+LIVES, SHOPPERS, FEW_SHOPPERS = 10, 30, 6
+"""Members at the same time: those who pay, cancel and forget, and those who only claim. Few of these leave the
+processor to those that are started.
+"""
 REACH_SECONDS = 60.0
 BUYERS_PER_UNIT = 1.5
 REAPED_SECONDS = IN_FLIGHT_SECONDS + 3.0
@@ -65,12 +68,11 @@ class Stage:
         self.shop = await add(stock=5_000_000, member_limit=100)
 
     @asynccontextmanager
-    async def busy(self) -> AsyncIterator[None]:
+    async def busy(self, shoppers: int = SHOPPERS) -> AsyncIterator[None]:
         """Members are busy, for the time of the context."""
         crowd = self.crowd
         lives = LIVES, lambda: crowd.live(self.life, LATE_SECONDS)
-        shoppers = SHOPPERS, lambda: crowd.shop(self.shop)
-        async with crowd.busy(lives, shoppers):
+        async with crowd.busy(lives, (shoppers, lambda: crowd.shop(self.shop))):
             yield
 
     async def rush(self, name: str, meanwhile: Callable[[], Awaitable[None]]) -> None:
@@ -91,7 +93,7 @@ async def crash_at_every_point(stage: Stage) -> None:
     apis = [point for point in CRASH_POINTS if point.role == Role.API]
     workers = [point for point in CRASH_POINTS if point.role == Role.WORKER]
     first, second = stage.world.apis
-    async with stage.busy():
+    async with stage.busy(FEW_SHOPPERS):
         await asyncio.gather(
             _crash_one_after_the_other(stage, first, apis[::2]),
             _crash_one_after_the_other(stage, second, apis[1::2]),
@@ -134,9 +136,10 @@ async def _recover(stage: Stage, name: str, at: float) -> None:
 
 async def _lead_to(stage: Stage, point: CrashPoint, server: Server) -> None:
     """Bring about what leads to the point, where members alone do not."""
-    if point.name.startswith("sale."):
-        now = datetime.now(UTC)
-        await stage.world.rows.add_sale(stock=5, closes_at=now + timedelta(seconds=1))
+    while point.name.startswith("sale.") and server.exit_code is None:
+        with suppress(KaituanError):  # it took so long that the end is past
+            await stage.world.rows.add_sale(stock=5, closes_at=datetime.now(UTC) + timedelta(seconds=1))
+        await asyncio.sleep(2)
     while point.name.startswith("load.") and server.exit_code is None:
         await stage.world.valkey.call("UNLINK", Keys(stage.life.id).terms)
         await asyncio.sleep(0.3)

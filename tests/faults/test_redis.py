@@ -693,23 +693,6 @@ async def test_what_is_given_back_during_a_load_is_found_again(
     assert told == counted
 
 
-async def test_a_claim_that_only_its_process_remembered_is_looked_for(service: Service) -> None:
-    """A load writes a claim in flight; whatever became of the list of those, a worker looks for its order."""
-    sale = await service.sale(stocks=[5], group_size=4)
-    group_id = (await (await service.member()).open(sale)).json()["group"]["id"]
-    dead = await deal_only(service, sale.id, sale.offer, group_id)
-    async with service.state.dealer.loading(sale.id, service.clock()) as loading:
-        assert loading is not None
-        await service.state.dealer.pipe.call("UNLINK", Keys(sale.id).pending)
-        async with service.state.database.snapshot() as session:
-            image = await dealing.read_image(session, sale.id)
-        assert await service.state.dealer.write(loading, image, [dead], service.clock(), sure=False)
-    assert await service.left(sale) == [3]
-    service.clock.advance(31)
-    await dealer_worker.run_once(service.state, service.clock())
-    assert await service.left(sale) == [4]
-
-
 async def test_a_load_belongs_to_the_connection_it_began_on(
     own_service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:

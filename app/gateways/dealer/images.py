@@ -89,10 +89,7 @@ def merge(image: SaleImage, in_flight: Sequence[Claim]) -> list[Claim]:
 def pack(
     keys: Keys, image: SaleImage, in_flight: Sequence[Claim], now: datetime, *, sure: bool
 ) -> Iterator[list[Command]]:
-    """The commands that write a sale to Redis, in parts. With the last one, its terms, it is loaded.
-
-    `in_flight` are claims that may not have their rows yet: a worker has to look whether they came.
-    """
+    """The commands that write a sale to Redis, in parts. With the last one, its terms, it is loaded."""
     expires = milliseconds(image.closes_at + KEEP_AFTER_SALE)
     tally = _Tally(keys, image)
     yield [("UNLINK", keys.claims, keys.purchases, keys.former)]
@@ -111,11 +108,6 @@ def pack(
         yield [("SET", key, bytes(bits), "PXAT", expires) for key, bits in bitmaps]
     for members in chunks(list(tally.former)):
         yield [("SADD", keys.former, *members), ("PEXPIREAT", keys.former, expires)]
-    for claims in chunks(in_flight):
-        dealt: list[Part] = []
-        for claim in claims:
-            dealt += milliseconds(now), claim.order_id
-        yield [("ZADD", keys.pending, "NX", *dealt), ("PEXPIREAT", keys.pending, expires)]
     terms: dict[str, Part] = {
         "selling": image.selling,
         "opens": milliseconds(image.opens_at),
