@@ -36,6 +36,7 @@ migrate: $(FOR_RUNNING) ## Bring the tables of DATABASE_URL to the newest migrat
 
 test: $(FOR_CHECKING) ## Run the tests (ARGS="-x tests/domain")
 	$(BIN)/python -m pytest $(ARGS)
+	$(if $(ARGS),,$(BIN)/python -m pytest tests/bench)
 
 bench: $(FOR_CHECKING) ## Measure how fast it is beside yardsticks, ~15 min (ARGS="--only claim --seconds 3")
 	@exec $(BIN)/python -m bench $(ARGS)
