@@ -607,6 +607,7 @@ async def test_what_is_sold_from_the_rows_is_loaded_before_it_is_dealt(
     monkeypatch.setattr(dealing, "read_image", read_image_and_sell)
     await dealing.reload(service.state, sale.id)
     assert await service.left(sale) == [1]
+    assert service.state.dealer.sold_without == {sale.id: 1}, "that load did not see it"
     assert (await rival.open(sale)).json()["code"] == "sold_out"
     assert service.state.dealer.sold_without == {}
     assert await service.left(sale) == [0]
