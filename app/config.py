@@ -62,7 +62,7 @@ class Settings(BaseSettings):
         default=True,
         description="Run the workers inside the API process; set to `false` where `python -m app worker` runs",
     )
-    database_pool_size: int = Field(default=10, ge=6, le=200, description="Connections per process")
+    database_pool_size: int = Field(default=10, ge=8, le=200, description="Connections per process")
     access_token_seconds: int = Field(default=3600, ge=60, le=86400, description="Life of an access token")
     refresh_token_seconds: int = Field(
         default=30 * 86400,

@@ -13,8 +13,7 @@ from time import time
 import httpx
 
 from app.domain.errors import KaituanError
-from app.gateways.dealer import Keys
-from app.gateways.dealer.dealer import IN_FLIGHT_SECONDS
+from app.gateways.dealer import IN_FLIGHT, Keys
 from app.services import dealing
 from bench.rows import Past, Sale
 from chaos.crashes import CRASH_POINTS, CrashPoint, Role
@@ -32,7 +31,7 @@ processor to those that are started.
 """
 REACH_SECONDS = 60.0
 BUYERS_PER_UNIT = 1.5
-REAPED_SECONDS = IN_FLIGHT_SECONDS + 3.0
+REAPED_SECONDS = IN_FLIGHT.total_seconds() + 3.0
 """So long after the last kill the places of dead claims have been given back."""
 WATCHERS = 8
 BEGIN_SHARE = 0.3

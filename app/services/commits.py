@@ -6,6 +6,7 @@ it in a queue of their own.
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from operator import itemgetter
@@ -17,7 +18,7 @@ from sqlalchemy import func, update
 from sqlmodel import SQLModel, col, select
 
 from app.batching import Batches
-from app.domain.errors import DatabaseUnavailable, GroupClosed, TokenInvalid
+from app.domain.errors import DatabaseUnavailable, DealerUnavailable, GroupClosed, TokenInvalid
 from app.domain.groups import FINAL_GROUP_STATES, GroupState, group_deadline, next_state
 from app.domain.money import order_amount
 from app.domain.orders import OrderState, hold_deadline
@@ -153,7 +154,7 @@ async def _commit(state: State, drafts: Sequence[Draft], *, wait: bool) -> list[
     for group in batch.rows[Group]:
         remember_group(state, group["id"], group["sale_id"], group["product_id"])
     state.live.changed(batch.groups)
-    state.batches(publish).ask(batch, list(batch.groups))
+    state.batches(publish).ask(batch, batch)
     return outcomes
 
 
@@ -169,10 +170,16 @@ async def _strangers(state: State, bulk: Bulk, drafts: Sequence[Draft]) -> set[s
     return unknown - found
 
 
-async def publish(state: State, changes: Sequence[list[str]]) -> list[None]:
-    """Tell other processes of changed groups; nobody waits for it."""
-    await state.live.publish({group_id for group_ids in changes for group_id in group_ids})
-    return [None] * len(changes)
+async def publish(state: State, batches: Sequence["_Batch"]) -> list[None]:
+    """Tell other processes of changed groups, and the dealer which claims have their rows; nobody waits for it."""
+    await state.live.publish({group_id for batch in batches for group_id in batch.groups})
+    committed: dict[str, list[str]] = {}
+    for order in (order for batch in batches for order in batch.rows[Order]):
+        committed.setdefault(order["sale_id"], []).append(order["id"])
+    with suppress(DealerUnavailable):  # then the reaper finds them
+        for sale_id, order_ids in committed.items():
+            await state.dealer.settle(sale_id, order_ids)
+    return [None] * len(batches)
 
 
 @dataclass(slots=True)

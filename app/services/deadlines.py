@@ -18,7 +18,7 @@ from app.state import State
 
 async def expire_hold(state: State, order_id: str, now: datetime) -> bool:
     """Give back the places of an order that was not paid in time. True when this call did it."""
-    async with transaction(state, now) as work:
+    async with transaction(state, state.clock()) as work:
         locked = await lock_order_and_group(work.session, order_id, skip_locked=True)
         if locked is None:
             return False
@@ -38,7 +38,7 @@ async def expire_group(state: State, group_id: str, now: datetime) -> bool:
 
     Money that was captured in time but not yet decided is decided first, and may save the group.
     """
-    async with transaction(state, now) as work:
+    async with transaction(state, state.clock()) as work:
         group = await lock_group(work.session, group_id, skip_locked=True)
         if group is None:
             return False

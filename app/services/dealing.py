@@ -1,5 +1,6 @@
 """Keeping the dealer in step with the rows: load, deal, reap, compare."""
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
@@ -15,7 +16,7 @@ from app.domain.errors import Busy, DealerUnavailable, GroupClosed, SaleNotFound
 from app.domain.groups import FINAL_GROUP_STATES
 from app.domain.orders import ACTIVE_ORDER_STATES, PAID_SEAT_STATES, OrderState
 from app.domain.sales import SaleState
-from app.gateways.dealer import KEEP_AFTER_SALE, Claim, ClaimRequest, Refused, SaleImage, Unloaded
+from app.gateways.dealer import KEEP_AFTER_SALE, Claim, ClaimRequest, Refused, SaleImage, Unloaded, chunks
 from app.models import Group, Offer, Order, Purchase, Sale, Unit
 from app.services.terms import is_over
 from app.state import State
@@ -27,8 +28,11 @@ READ_AT_ONCE = 2000
 """Rows of a large sale that are worked on before others get their turn."""
 LATE_COMMIT = timedelta(seconds=20)
 """How long a change may take from its moment to its commit: it is looked for that long after the moment."""
-COMPARE_AT_MOST = timedelta(seconds=60)
-"""A sale that was not compared with its rows for longer is loaded anew."""
+COMPARED_AFTER_END = timedelta(hours=1)
+"""How long after a sale its orders are still compared: what ends with it is given back then."""
+RELOAD_EVERY = timedelta(seconds=10)
+"""How often a sale is loaded while a process goes on selling it without Redis."""
+LOAD_PATIENCE_SECONDS = 5.0
 SELLING = {SaleState.PAUSED: "paused", SaleState.ENDED: "ended", SaleState.DRAFT: "ended"}
 
 
@@ -61,8 +65,13 @@ async def reload(state: State, sale_id: str) -> None:
 
 
 async def _load_once(state: State, sale_id: str) -> None:
-    """Load a sale; whoever asks for the same while it is being done waits for it."""
-    await state.batches(_load_all, size=1, lanes=LOADS_AT_ONCE, crowd=1).ask(sale_id, sale_id)
+    """Load a sale; whoever asks for the same meanwhile waits for it. Raises `Busy` when that takes long."""
+    loading = state.batches(_load_all, size=1, lanes=LOADS_AT_ONCE, crowd=1).ask(sale_id, sale_id)
+    try:
+        async with asyncio.timeout(LOAD_PATIENCE_SECONDS):
+            await loading
+    except TimeoutError:  # the loading goes on
+        raise Busy from None
 
 
 async def _load_all(state: State, sale_ids: Sequence[str]) -> list[bool]:
@@ -81,8 +90,10 @@ async def load(state: State, sale_id: str, now: datetime, *, sure: bool = False)
             return True
         async with state.database.snapshot() as session:
             image = await read_image(session, sale_id)
-            ids = [claim.order_id for claim in loading.in_flight]
-            known = set((await session.exec(select(Order.id).where(col(Order.id).in_(ids)))).all())
+            known: set[str] = set()
+            for claims in chunks(loading.in_flight):
+                ids = [claim.order_id for claim in claims]
+                known.update((await session.exec(select(Order.id).where(col(Order.id).in_(ids)))).all())
         # A claim whose order is there is in the image, or has ended; the others may still be on their way.
         on_their_way = [claim for claim in loading.in_flight if claim.order_id not in known]
         loaded = await state.dealer.write(loading, image, on_their_way, now, sure=sure)
@@ -98,9 +109,11 @@ async def read_image(session: AsyncSession, sale_id: str) -> SaleImage:
     if sale is None:
         raise SaleNotFound
     offers = (await session.exec(select(Offer).where(Offer.sale_id == sale_id))).all()
-    running = await session.exec(
-        select(Group).where(Group.sale_id == sale_id, col(Group.state).not_in(FINAL_GROUP_STATES)),
+    running = sqlalchemy.select(col(Group.id), col(Group.size), col(Group.deadline_at)).where(
+        col(Group.sale_id) == sale_id,
+        col(Group.state).not_in(FINAL_GROUP_STATES),
     )
+    groups = {id_: (size, deadline_at) async for id_, size, deadline_at in _stream(session, running)}
     units: dict[str, list[int]] = {}
     async for order_id, number in _stream(
         session,
@@ -129,10 +142,10 @@ async def read_image(session: AsyncSession, sale_id: str) -> SaleImage:
             held.where(col(Order.sale_id) == sale_id, col(Order.state).in_(ACTIVE_ORDER_STATES)),
         )
     ]
-    former = await session.exec(
-        select(Order.member_id)
-        .where(Order.sale_id == sale_id, col(Order.state).not_in(ACTIVE_ORDER_STATES))
-        .distinct(),
+    former = (
+        sqlalchemy.select(col(Order.member_id))
+        .where(col(Order.sale_id) == sale_id, col(Order.state).not_in(ACTIVE_ORDER_STATES))
+        .distinct()
     )
     return SaleImage(
         sale_id=sale_id,
@@ -142,9 +155,9 @@ async def read_image(session: AsyncSession, sale_id: str) -> SaleImage:
         member_limit=sale.member_limit,
         group_size=sale.group_size,
         stocks={offer.id: offer.stock for offer in offers},
-        groups={group.id: (group.size, group.deadline_at) for group in running},
+        groups=groups,
         undealt=sale.undealt,
-        former=list(former.all()),
+        former=[member_id async for (member_id,) in _stream(session, former)],
         claims=claims,
     )
 
@@ -157,21 +170,22 @@ async def _stream(session: AsyncSession, statement: Any) -> AsyncIterator[Any]:
             yield row
 
 
-async def selling_sales(state: State) -> dict[str, int]:
-    """The sales that have places in Redis: all that are published and not over; and how many transactions took
-    places that Redis had not dealt.
+async def compared_sales(state: State, now: datetime) -> list[tuple[str, bool, int]]:
+    """The sales that are to be in step: all that are published and not long over. Their ids, whether they are not
+    over, and how many transactions took places that Redis had not dealt.
     """
     async with state.database.snapshot() as session:
         found = await session.exec(
-            select(Sale.id, Sale.undealt).where(
-                col(Sale.state).in_([SaleState.SCHEDULED, SaleState.LIVE, SaleState.PAUSED]),
+            select(Sale.id, Sale.state, Sale.undealt).where(
+                Sale.state != SaleState.DRAFT,
+                Sale.closes_at > now - COMPARED_AFTER_END,
             ),
         )
-        return dict(found.all())
+        return [(id_, sale_state != SaleState.ENDED, undealt) for id_, sale_state, undealt in found.all()]
 
 
 async def kept_sales(state: State, now: datetime) -> list[str]:
-    """Ids of all sales that Redis may have something of."""
+    """Ids of the sales that Redis may have something of."""
     async with state.database.snapshot() as session:
         found = await session.exec(
             select(Sale.id).where(Sale.state != SaleState.DRAFT, Sale.closes_at > now - KEEP_AFTER_SALE),
@@ -185,9 +199,13 @@ async def reap(state: State, sale_id: str, now: datetime) -> int:
 
     Returns how many claims were given back.
     """
-    claims = await state.dealer.overdue(sale_id, now)
-    if not claims:
-        return 0
+    reaped = 0
+    while claims := await state.dealer.overdue(sale_id, now):
+        reaped += await _reap(state, sale_id, claims)
+    return reaped
+
+
+async def _reap(state: State, sale_id: str, claims: Sequence[Claim]) -> int:
     async with state.database.snapshot() as session:
         living = select(Order.id).where(
             col(Order.id).in_([claim.order_id for claim in claims]),
@@ -203,12 +221,12 @@ async def reap(state: State, sale_id: str, now: datetime) -> int:
 
 async def sync(state: State, sale_id: str, now: datetime) -> int:
     """Tell the dealer again what became of orders that changed since it was compared with the rows last, in case
-    the first word was lost. When it was not compared for too long, the sale is loaded.
+    the first word was lost. When nobody knows when that was, the sale is loaded.
 
     Returns how many counters had to be mended.
     """
     compared_at = await state.dealer.compared_at(sale_id)
-    if compared_at is None or not timedelta(0) <= now - compared_at <= COMPARE_AT_MOST:
+    if compared_at is None:
         await load(state, sale_id, now)
         return 0
     mended = 0

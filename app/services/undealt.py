@@ -132,26 +132,22 @@ async def _read(session: AsyncSession, wants: Sequence[Want]) -> _Places:
 
 
 async def _free_units(session: AsyncSession, offer_id: str, most: int) -> list[int]:
-    """Up to so many free numbers: those never taken first, then those that were given back."""
+    """Up to so many free numbers, from the highest down: another process may still be dealt the lowest."""
     stock = (await session.exec(select(Offer.stock).where(Offer.id == offer_id))).one()
-    highest = (await session.exec(select(func.max(Unit.number)).where(Unit.offer_id == offer_id))).one() or 0
-    free = list(range(highest + 1, min(stock, highest + most) + 1))
-    if len(free) >= most:
-        return free
-    before = func.lag(col(Unit.number), 1, 0).over(order_by=col(Unit.number))
-    gaps = (
-        sqlalchemy.select(before.label("before"), col(Unit.number).label("number"))
+    above = func.lag(col(Unit.number), 1, stock + 1).over(order_by=col(Unit.number).desc())
+    numbers = (
+        sqlalchemy.select(col(Unit.number).label("number"), above.label("above"))
         .where(col(Unit.offer_id) == offer_id)
         .subquery()
     )
-    found = await session.exec(  # type: ignore[call-overload]
-        sqlalchemy.select(gaps.c.before, gaps.c.number)
-        .where(gaps.c.number - gaps.c.before > 1)
-        .order_by(gaps.c.number)
+    gaps = await session.exec(  # type: ignore[call-overload]
+        sqlalchemy.select(numbers.c.number, numbers.c.above)
+        .where(numbers.c.above - numbers.c.number > 1)
+        .order_by(numbers.c.number.desc())
         .limit(most),
     )
-    for start, end in found.all():
-        free += range(start + 1, end)
-        if len(free) >= most:
-            break
+    lowest = (await session.exec(select(func.min(Unit.number)).where(Unit.offer_id == offer_id))).one()
+    free: list[int] = []
+    for number, following in [*gaps.all(), (0, lowest or stock + 1)]:
+        free += range(following - 1, max(number, following - 1 - most), -1)
     return free[:most]

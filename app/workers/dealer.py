@@ -7,6 +7,7 @@ from datetime import datetime
 
 from app.domain.errors import Busy, DealerUnavailable
 from app.gateways.database import is_outage
+from app.gateways.dealer import IN_FLIGHT
 from app.services import dealing
 from app.state import State
 
@@ -22,23 +23,35 @@ async def run_once(state: State, now: datetime) -> int:
         for sale_id in sale_ids:
             await state.dealer.forget(sale_id)
         await state.dealer.note(server)
-    sales = await dealing.selling_sales(state)
-    return sum([await _compare(state, sale_id, undealt) for sale_id, undealt in sales.items()])
+    sales = await dealing.compared_sales(state, now)
+    return sum([await _try(state, *sale) for sale in sales])
 
 
-async def _compare(state: State, sale_id: str, undealt: int) -> int:
-    now = state.clock()  # those before it may have taken long
+async def _try(state: State, sale_id: str, selling: bool, undealt: int) -> int:
+    """Keep a sale in step, and outlive what is wrong with it."""
     try:
-        if await state.dealer.undealt(sale_id) != undealt:
-            await dealing.load(state, sale_id, now)
-            return 0
-        mended = await dealing.reap(state, sale_id, now) + await dealing.sync(state, sale_id, now)
-        if await state.dealer.is_unsure(sale_id, now):
-            await dealing.load(state, sale_id, now, sure=True)
+        return await _compare(state, sale_id, undealt, selling=selling)
     except Exception as error:
         if isinstance(error, DealerUnavailable) or is_outage(error):
             raise
         if not isinstance(error, Busy):  # somebody else is loading it
             log.exception("sale %s", sale_id)
         return 0
+
+
+async def _compare(state: State, sale_id: str, undealt: int, *, selling: bool) -> int:
+    now = state.clock()  # those before it may have taken long
+    loaded = await state.dealer.loaded(sale_id)
+    if loaded is None:
+        if selling:
+            await dealing.load(state, sale_id, now)
+        return 0
+    mended = await dealing.reap(state, sale_id, now) + await dealing.sync(state, sale_id, now)
+    if loaded.undealt < undealt and loaded.at + dealing.RELOAD_EVERY > now:
+        await state.dealer.make_unsure(sale_id)
+    elif loaded.undealt < undealt:
+        await dealing.load(state, sale_id, now)
+    elif not loaded.sure and loaded.at + IN_FLIGHT < now:
+        # Claims that Redis had lost before it was loaded have their rows by now, or are dead.
+        await dealing.load(state, sale_id, now, sure=True)
     return mended

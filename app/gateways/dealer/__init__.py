@@ -4,12 +4,13 @@ It decides nothing. What it deals, the database may refuse; what it forgets is l
 of a sale carry one hash tag, `{sale:<id>}`, and expire a day after the sale.
 """
 
-from app.gateways.dealer.dealer import LUA, ClaimRequest, Dealer, GroupCounts, Refused, Unloaded
-from app.gateways.dealer.images import KEEP_AFTER_SALE, Claim, SaleImage
+from app.gateways.dealer.dealer import IN_FLIGHT, LUA, ClaimRequest, Dealer, GroupCounts, Refused, Unloaded
+from app.gateways.dealer.images import KEEP_AFTER_SALE, Claim, SaleImage, chunks
 from app.gateways.dealer.keys import Keys
 from app.gateways.dealer.pipe import Pipe
 
 __all__ = [
+    "IN_FLIGHT",
     "KEEP_AFTER_SALE",
     "LUA",
     "Claim",
@@ -21,4 +22,5 @@ __all__ = [
     "Refused",
     "SaleImage",
     "Unloaded",
+    "chunks",
 ]

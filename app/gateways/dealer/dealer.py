@@ -28,7 +28,7 @@ from app.domain.errors import (
     SalePaused,
     SoldOut,
 )
-from app.gateways.dealer.images import CHUNK, Claim, SaleImage, merge, milliseconds, pack
+from app.gateways.dealer.images import CHUNK, Claim, SaleImage, chunks, merge, milliseconds, pack
 from app.gateways.dealer.keys import Keys
 from app.gateways.dealer.pipe import Part, Pipe, Send
 
@@ -44,7 +44,7 @@ RENEW_SECONDS = 1.0
 REMEMBER_SECONDS = 0.2
 """How long an offer is taken for sold out, unless something is given back: so late another process may see that."""
 LOADING_WAIT_SECONDS = 5.0
-IN_FLIGHT_SECONDS = 30
+IN_FLIGHT = timedelta(seconds=30)
 """A claim that was dealt this long ago and has no order is dead: its process did not live to commit."""
 
 
@@ -63,7 +63,7 @@ class Script:
 
 DEAL, RELEASE, MARK_PAID, KNOWN = Script("deal"), Script("release"), Script("mark_paid"), Script("known")
 CLOSE_GROUP, FORGET = Script("close_group"), Script("forget")
-LOCK, WRITE, UNLOCK = Script("lock"), Script("write"), Script("unlock")
+LOCK, WRITE, UNLOCK, UNSURE = Script("lock"), Script("write"), Script("unlock"), Script("unsure")
 
 
 class Refused(Exception):
@@ -103,6 +103,19 @@ class Loading:
     connection: int
     in_flight: list[Claim]
     """Claims that were dealt a moment ago and may not have their rows yet."""
+    at_once: bool
+    """Whether nobody else was at it: who was may have taken some of these away."""
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """How a sale was loaded: when, whether it knows everybody who bought, and how many transactions had taken
+    undealt places.
+    """
+
+    at: datetime
+    sure: bool
+    undealt: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,9 +204,10 @@ class Dealer:
         return bool(await self._run(RELEASE, names, (order_id, CLOSED_TTL_MS)))
 
     async def mark_paid(self, sale_id: str, order_id: str, group_id: str) -> bool:
-        """Count an order's seat as paid; False when it was, or holds no seat."""
+        """Count an order's seat as paid; False when it was, or holds no seat, or the sale is being loaded."""
         keys = Keys(sale_id)
-        return bool(await self._run(MARK_PAID, (keys.claims, keys.group(group_id)), (order_id,)))
+        names = keys.claims, keys.group(group_id), keys.terms, keys.loading
+        return bool(await self._run(MARK_PAID, names, (order_id,)))
 
     async def close_group(self, sale_id: str, group_id: str) -> None:
         """Deal no more seats of a group."""
@@ -210,24 +224,23 @@ class Dealer:
         """Whether claims on this sale can be dealt."""
         return bool(await self._twice("EXISTS", Keys(sale_id).terms))
 
-    async def undealt(self, sale_id: str) -> int | None:
-        """How many transactions had taken undealt places when the sale was loaded; None when it is not."""
-        told = await self._twice("HGET", Keys(sale_id).terms, "undealt")
-        return None if told is None else int(told)
+    async def loaded(self, sale_id: str) -> Loaded | None:
+        """How a sale was loaded; None when it is not."""
+        at, sure, undealt = await self._twice("HMGET", Keys(sale_id).terms, "loaded", "sure", "undealt")
+        if at is None:
+            return None
+        return Loaded(datetime.fromtimestamp(int(at) / 1000, UTC), sure == b"1", int(undealt))
 
-    async def is_unsure(self, sale_id: str, now: datetime) -> bool:
-        """Whether a sale was loaded while claims may have been in flight that Redis had lost. By now they have
-        their rows or are dead, and another load makes it sure.
-        """
-        loaded, sure = await self._twice("HMGET", Keys(sale_id).terms, "loaded", "sure")
-        until = now - timedelta(seconds=IN_FLIGHT_SECONDS)
-        return sure == b"0" and int(loaded) < milliseconds(until)
+    async def make_unsure(self, sale_id: str) -> None:
+        """Take no member for unknown until the sale is loaded for good."""
+        await self._run(UNSURE, (Keys(sale_id).terms,), ())
 
     async def taken(self, sale_id: str, offer_ids: Sequence[str]) -> dict[str, int]:
-        """Units taken of offers, live, by id; offers that Redis does not know are left out."""
+        """Units taken of offers, live, by id; offers that Redis does not know, or not any more, are left out."""
         keys = Keys(sale_id)
-        rows = await self._all([("HGET", keys.offer(id_), "taken") for id_ in offer_ids])
-        return {id_: int(row) for id_, row in zip(offer_ids, rows, strict=True) if row is not None}
+        commands: list[tuple[Part, ...]] = [("HGET", keys.offer(id_), "taken") for id_ in offer_ids]
+        loaded, *rows = await self._all([("EXISTS", keys.terms), *commands])
+        return {id_: int(row) for id_, row in zip(offer_ids, rows, strict=True) if row is not None and loaded}
 
     async def group_counts(self, sale_id: str, group_ids: Sequence[str]) -> dict[str, GroupCounts]:
         """The live counts of groups, by id; groups that Redis does not know are left out."""
@@ -238,16 +251,15 @@ class Dealer:
         }
 
     async def overdue(self, sale_id: str, now: datetime, limit: int = CHUNK) -> list[Claim]:
-        """Claims dealt more than `IN_FLIGHT_SECONDS` ago that nobody has looked at since."""
+        """Claims dealt more than `IN_FLIGHT` ago that nobody has looked at since."""
         keys = Keys(sale_id)
-        until = milliseconds(now - timedelta(seconds=IN_FLIGHT_SECONDS))
+        until = milliseconds(now - IN_FLIGHT)
         ids = await self._twice("ZRANGEBYSCORE", keys.pending, "-inf", until, "LIMIT", 0, limit)
         return await self._claims(keys, ids)
 
     async def settle(self, sale_id: str, order_ids: Iterable[str]) -> None:
-        """Stop watching claims whose orders were found."""
-        ids = list(order_ids)
-        if ids:
+        """Stop watching claims that have their orders."""
+        for ids in chunks(list(order_ids)):
             await self._twice("ZREM", Keys(sale_id).pending, *ids)
 
     async def ping(self) -> None:
@@ -288,20 +300,22 @@ class Dealer:
         keys, token = Keys(sale_id), token_hex(8)
         names = keys.terms, keys.loading
         give_up_at = asyncio.get_running_loop().time() + LOADING_WAIT_SECONDS
+        connection, at_once = self._connection, True
         while not await self._run(LOCK, names, (token, LOADING_MS)):
+            at_once = False
             if asyncio.get_running_loop().time() > give_up_at:
                 raise Busy
             await asyncio.sleep(0.02)
             if await self.is_loaded(sale_id):
-                self._vouched.add(sale_id)
+                if connection == self._connection:
+                    self._vouched.add(sale_id)
                 yield None
                 return
-        connection = self._connection
         renewing = asyncio.create_task(self._renew(keys, token))
         try:
-            since = milliseconds(now - timedelta(seconds=IN_FLIGHT_SECONDS))
+            since = milliseconds(now - IN_FLIGHT)
             ids = await self._twice("ZRANGEBYSCORE", keys.pending, since, "+inf")
-            yield Loading(token, connection, await self._claims(keys, ids))
+            yield Loading(token, connection, await self._claims(keys, ids), at_once)
         finally:
             renewing.cancel()
             await self._run(UNLOCK, (keys.loading,), (token,))
@@ -316,7 +330,7 @@ class Dealer:
         """
         keys = Keys(image.sale_id)
         merged = await asyncio.to_thread(merge, image, in_flight)
-        for commands in pack(keys, image, merged, now, sure=sure):
+        for commands in pack(keys, image, merged, now, sure=sure and loading.at_once):
             written = await self._run(WRITE, (keys.loading,), (loading.token, LOADING_MS, *_flat(commands)))
             if not written or loading.connection != self._connection:
                 return False
@@ -339,7 +353,8 @@ class Dealer:
         return [known[member] for member in members]
 
     def _is_doubtful(self, sale_id: str) -> bool:
-        return self._doubtful and sale_id not in self._vouched
+        """Whether Redis may not know everybody who bought in a sale."""
+        return (self._doubtful and sale_id not in self._vouched) or sale_id in self.sold_without
 
     async def _greet(self, send: Send) -> None:
         """A new connection may lead to another server: restarted with older data, or a stale replica."""
@@ -350,13 +365,15 @@ class Dealer:
         self.sold_out.clear()
 
     async def _claims(self, keys: Keys, ids: list[bytes]) -> list[Claim]:
-        if not ids:
-            return []
-        packed = await self._twice("HMGET", keys.claims, *ids)
-        gone = [id_ for id_, claim in zip(ids, packed, strict=True) if claim is None]
-        if gone:
-            await self._twice("ZREM", keys.pending, *gone)
-        return [Claim.unpacked(id_, claim) for id_, claim in zip(ids, packed, strict=True) if claim is not None]
+        claims = []
+        for some in chunks(ids):
+            packed = await self._twice("HMGET", keys.claims, *some)
+            found = [(id_, claim) for id_, claim in zip(some, packed, strict=True) if claim is not None]
+            if len(found) < len(some):
+                gone = set(some) - {id_ for id_, _ in found}
+                await self._twice("ZREM", keys.pending, *gone)
+            claims += [Claim.unpacked(id_, claim) for id_, claim in found]
+        return claims
 
     async def _run(self, script: Script, keys: tuple[str, ...], arguments: tuple[Part, ...]) -> Any:
         """Run a script; every one of them may run twice."""

@@ -12,6 +12,7 @@ from app.gateways.dealer.keys import Keys
 from app.gateways.dealer.pipe import Part
 
 KEEP_AFTER_SALE = timedelta(days=1)
+KEEP_AFTER_LOAD = timedelta(hours=1)
 CHUNK = 1000
 Command = tuple[Part, ...]
 Item = TypeVar("Item")
@@ -76,37 +77,44 @@ def milliseconds(moment: datetime) -> int:
 
 def merge(image: SaleImage, in_flight: Sequence[Claim]) -> list[Claim]:
     """The claims in flight whose places the rows do not contradict."""
-    if not in_flight:
-        return []
-    orders, places = {claim.order_id for claim in image.claims}, set(_places(image.claims))
-    return [
-        claim
-        for claim in in_flight
-        if claim.order_id not in orders and claim.offer_id in image.stocks and places.isdisjoint(_places([claim]))
-    ]
+    wanted = set(_places(in_flight))
+    taken = {place for place in _places(image.claims) if place in wanted} if wanted else set()
+    return [claim for claim in in_flight if claim.offer_id in image.stocks and taken.isdisjoint(_places([claim]))]
 
 
 def pack(
     keys: Keys, image: SaleImage, in_flight: Sequence[Claim], now: datetime, *, sure: bool
 ) -> Iterator[list[Command]]:
     """The commands that write a sale to Redis, in parts. With the last one, its terms, it is loaded."""
-    expires = milliseconds(image.closes_at + KEEP_AFTER_SALE)
-    tally = _Tally(keys, image)
+    # A sale that closed long ago is kept long enough to refuse the claim it was loaded for.
+    expires = milliseconds(max(image.closes_at + KEEP_AFTER_SALE, now + KEEP_AFTER_LOAD))
+    seated: dict[str, list[Claim]] = {}
+    taken: dict[str, list[int]] = {offer_id: [] for offer_id in image.stocks}
+    former = set(image.former)
     yield [("UNLINK", keys.claims, keys.purchases, keys.former)]
     for claims in chunks([*image.claims, *in_flight]):
         for claim in claims:
-            tally.add(claim)
+            taken[claim.offer_id] += claim.units
+            if claim.group_id in image.groups:
+                seated.setdefault(claim.group_id, []).append(claim)
+            if claim.purchase > 1:  # who holds a purchase is known by the first one
+                former.add(claim.member_id)
+        orders = {claim.order_id: claim.packed() for claim in claims}
+        purchases = {f"{claim.member_id}:{claim.purchase}": claim.order_id for claim in claims}
+        yield [*_hash(keys.claims, orders, expires), *_hash(keys.purchases, purchases, expires)]
+    for offer_id, stock in image.stocks.items():
+        numbers = taken[offer_id]
         yield [
-            *_hash(keys.claims, {claim.order_id: claim.packed() for claim in claims}, expires),
-            *_hash(
-                keys.purchases, {f"{claim.member_id}:{claim.purchase}": claim.order_id for claim in claims}, expires
-            ),
+            *_hash(keys.offer(offer_id), {"stock": stock, "taken": len(numbers), "low": 0}, expires),
+            ("SET", keys.units(offer_id), _bitmap(numbers), "PXAT", expires),
         ]
-    for hashes in chunks(list(tally.hashes.items()), CHUNK // 10):
-        yield [command for key, fields in hashes for command in (("UNLINK", key), *_hash(key, fields, expires))]
-    for bitmaps in chunks(list(tally.bitmaps.items())):
-        yield [("SET", key, bytes(bits), "PXAT", expires) for key, bits in bitmaps]
-    for members in chunks(list(tally.former)):
+    for group_ids in chunks(list(image.groups), CHUNK // 10):
+        yield [
+            command
+            for group_id in group_ids
+            for command in _pack_group(keys, group_id, image, seated.get(group_id, []), expires)
+        ]
+    for members in chunks(list(former)):
         yield [("SADD", keys.former, *members), ("PEXPIREAT", keys.former, expires)]
     terms: dict[str, Part] = {
         "selling": image.selling,
@@ -117,7 +125,7 @@ def pack(
         "expires": expires,
         # How many there are of those who have to be known before anybody is refused.
         "purchases": len(image.claims) + len(in_flight),
-        "former": len(tally.former),
+        "former": len(former),
         "undealt": image.undealt,
         "loaded": milliseconds(now),
         "sure": int(sure),
@@ -129,35 +137,19 @@ def pack(
     ]
 
 
-class _Tally:
-    """What claims add up to: the hashes of offers and groups, the bitmaps of units and seats, by key."""
-
-    def __init__(self, keys: Keys, image: SaleImage) -> None:
-        self.former = set(image.former)
-        self.bitmaps: dict[str, bytearray] = {}
-        self.hashes: dict[str, dict[str, Any]] = {}
-        self._keys = keys
-        for offer_id, stock in image.stocks.items():
-            self.hashes[keys.offer(offer_id)] = {"stock": stock, "taken": 0, "low": 0}
-            self.bitmaps[keys.units(offer_id)] = bytearray()
-        for group_id, (size, deadline_at) in image.groups.items():
-            deadline = milliseconds(deadline_at)
-            group = {"size": size, "deadline": deadline, "open": 1, "held": 0, "paid": 0}
-            self.hashes[keys.group(group_id)] = group
-            self.bitmaps[keys.seats(group_id)] = bytearray()
-
-    def add(self, claim: Claim) -> None:
-        """Count a claim, and mark its places as taken."""
-        if claim.purchase > 1:  # who holds a purchase is known by the first one
-            self.former.add(claim.member_id)
-        self.hashes[self._keys.offer(claim.offer_id)]["taken"] += len(claim.units)
-        for number in claim.units:
-            _set_bit(self.bitmaps[self._keys.units(claim.offer_id)], number)
-        group = self.hashes.get(self._keys.group(claim.group_id))
-        if group is not None:
-            group[f"member:{claim.member_id}"] = claim.order_id
-            group["paid" if claim.paid else "held"] += 1
-            _set_bit(self.bitmaps[self._keys.seats(claim.group_id)], claim.seat)
+def _pack_group(
+    keys: Keys, group_id: str, image: SaleImage, claims: Sequence[Claim], expires: int
+) -> list[Command]:
+    size, deadline_at = image.groups[group_id]
+    paid = sum(claim.paid for claim in claims)
+    counts: dict[str, Part] = {"held": len(claims) - paid, "paid": paid}
+    members: dict[str, Part] = {f"member:{claim.member_id}": claim.order_id for claim in claims}
+    fields = {"size": size, "deadline": milliseconds(deadline_at), "open": 1} | counts | members
+    return [
+        ("UNLINK", keys.group(group_id)),
+        *_hash(keys.group(group_id), fields, expires),
+        ("SET", keys.seats(group_id), _bitmap([claim.seat for claim in claims]), "PXAT", expires),
+    ]
 
 
 def _places(claims: Iterable[Claim]) -> Iterator[tuple[str, int]]:
@@ -173,12 +165,12 @@ def _hash(key: str, fields: Mapping[str, Any], expires: int) -> list[Command]:
     return [("HSET", key, *chain.from_iterable(fields.items())), ("PEXPIREAT", key, expires)]
 
 
-def _set_bit(bits: bytearray, number: int) -> None:
-    """Set the bit of a number (from 1) in a Redis bitmap; the first bit is the highest of its byte."""
-    at, bit = divmod(number - 1, 8)
-    if at >= len(bits):
-        bits.extend(bytes(at + 1 - len(bits)))
-    bits[at] |= 0x80 >> bit
+def _bitmap(numbers: Sequence[int]) -> bytes:
+    """A Redis bitmap with the bit of each number (from 1) set; the first bit is the highest of its byte."""
+    bits = bytearray((max(numbers, default=0) + 7) // 8)
+    for number in numbers:
+        bits[(number - 1) // 8] |= 0x80 >> (number - 1) % 8
+    return bytes(bits)
 
 
 def chunks(items: Sequence[Item], size: int = CHUNK) -> Iterator[Sequence[Item]]:

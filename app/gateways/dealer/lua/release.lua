@@ -9,12 +9,18 @@
 local claims, pending, purchases, offer = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local units, group, seats, former, terms = KEYS[5], KEYS[6], KEYS[7], KEYS[8], KEYS[9]
 
--- Half of the sale is written: taking from that would leave the other half. A worker finds the order again, among
--- those that changed since the rows were read, or among the claims without an order.
-if redis.call('EXISTS', terms) == 0 and redis.call('EXISTS', KEYS[10]) == 1 then
-  return 0
+local in_flight = redis.call('ZREM', pending, ARGV[1])
+if redis.call('EXISTS', terms) == 0 then
+  local owner = redis.call('GET', KEYS[10])
+  if owner then
+    -- Half of the sale is written: taking from that would leave the other half. An order is found again, among those
+    -- that changed since the rows were read; with a claim that has none the loading has to begin anew.
+    if in_flight == 1 and owner:sub(-1) ~= '!' then
+      redis.call('SET', KEYS[10], owner .. '!', 'KEEPTTL')
+    end
+    return 0
+  end
 end
-redis.call('ZREM', pending, ARGV[1])
 local packed = redis.call('HGET', claims, ARGV[1])
 if not packed then
   return 0
