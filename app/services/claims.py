@@ -127,6 +127,9 @@ async def _read(state: State, asked: Asked, group_id: str | None, body: ClaimCre
 
 async def _take(state: State, asked: Asked, want: Want) -> bytes:
     """Deal and commit. Places that were dealt are given back, unless an order holds them or nobody knows."""
+    if want.group_id is None:
+        with suppress(DealerUnavailable):
+            await state.dealer.check_left(asked.sale_id, want.offer.id, want.quantity, asked.member_id)
     dealt = await dealing.deal(state, _request(want), want.now)
     if dealt is None:
         earlier = await find_answer(state, asked)

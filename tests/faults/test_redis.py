@@ -841,11 +841,13 @@ async def test_redis_that_has_not_learnt_of_a_sale_refuses_nobody(service: Servi
     request = ClaimRequest(sale.id, new_id("ord"), new_id("mem"), sale.offer, 1, new_id("grp"), now, new_id("req"))
     with pytest.raises(Refused):
         await dealer.deal(request, now)
+    with pytest.raises(Refused):
+        await dealer.check_left(sale.id, sale.offer, 1, request.member_id)
     dealer.sold_without[sale.id] = 1
-    for _ in range(2):
-        with pytest.raises(Unloaded):
-            await dealer.deal(request, now)
-        dealer.sold_out[sale.offer] = (0, monotonic() + 60)
+    with pytest.raises(Unloaded):
+        await dealer.deal(request, now)
+    dealer.sold_out[sale.offer] = (0, monotonic() + 60)
+    await dealer.check_left(sale.id, sale.offer, 1, request.member_id)
 
 
 async def test_what_is_forgotten_is_counted_in_the_rows(service: Service) -> None:

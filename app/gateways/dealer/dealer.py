@@ -147,23 +147,23 @@ class Dealer:
         """The number of the connection; a new one may lead to another server."""
         pipe.greet = self._greet
 
+    async def check_left(self, sale_id: str, offer_id: str, quantity: int, member_id: str) -> None:
+        """Refuse from memory: that an offer could not give so much is remembered for a moment. The member is only
+        looked up, together with all others: Redis may know them. Raises `Refused`, `DealerUnavailable`.
+        """
+        left, until = self.sold_out.get(offer_id, (quantity, 0.0))
+        if left < quantity and monotonic() < until and not self._is_doubtful(sale_id):
+            known = await self._known.ask((sale_id, member_id), (sale_id, member_id))
+            if not known and not self._is_doubtful(sale_id):  # it may have become so meanwhile
+                raise Refused(SoldOut(left=left), known=False)
+
     async def deal(self, request: ClaimRequest, now: datetime) -> tuple[Claim, bool]:
         """Take the places of a claim, or refuse and take none.
 
         Returns the claim, and whether this request had it before: the same `request_key` is dealt the same
         places, under the order id it had first. Raises `Refused`; `Unloaded` when the sale must be loaded first;
         `DealerUnavailable`.
-
-        That an offer is sold out is remembered for a moment. Who wants to open a group then is only looked up,
-        together with all others: Redis may know them.
         """
-        if request.new_deadline_at is not None and not self._is_doubtful(request.sale_id):
-            left, until = self.sold_out.get(request.offer_id, (request.quantity, 0.0))
-            who = request.sale_id, request.member_id
-            if left < request.quantity and monotonic() < until:
-                known = await self._known.ask(who, who)
-                if not known and not self._is_doubtful(request.sale_id):  # it may have become so meanwhile
-                    raise Refused(SoldOut(left=left), known=False)
         keys = Keys(request.sale_id)
         names = (
             *(keys.terms, keys.claims, keys.pending, keys.purchases),
