@@ -132,10 +132,7 @@ async def _take(state: State, asked: Asked, want: Want) -> bytes:
             await state.dealer.check_left(asked.sale_id, want.offer.id, want.quantity, asked.member_id)
     dealt = await dealing.deal(state, _request(want), want.now)
     if dealt is None:
-        earlier = await find_answer(state, asked)
-        if earlier is not None:
-            return await _replay(state, asked, earlier, None)
-        return await undealt.commit(state, want)
+        return await _answered(state, asked) or await undealt.commit(state, want)
     claim, again = dealt
     if again and not is_committing(state, claim.order_id):
         earlier = await find_answer(state, asked)

@@ -300,9 +300,9 @@ class Dealer:
         keys, token = Keys(sale_id), token_hex(8)
         names = keys.terms, keys.loading
         give_up_at = asyncio.get_running_loop().time() + LOADING_WAIT_SECONDS
-        connection, at_once = self._connection, True
+        at_once = True
         while not await self._run(LOCK, names, (token, LOADING_MS)):
-            at_once = False
+            connection, at_once = self._connection, False
             if asyncio.get_running_loop().time() > give_up_at:
                 raise Busy
             await asyncio.sleep(0.02)
@@ -311,6 +311,7 @@ class Dealer:
                     self._vouched.add(sale_id)
                 yield None
                 return
+        connection = self._connection
         renewing = asyncio.create_task(self._renew(keys, token))
         try:
             since = milliseconds(now - IN_FLIGHT)
