@@ -29,6 +29,7 @@ from app.workers import groups as groups_worker
 from app.workers import holds as holds_worker
 from chaos.check import count_places
 from tests.conftest import create_database
+from tests.service import Sale as Offered
 from tests.service import Service, free_port, gather_limited, running_service
 
 
@@ -137,11 +138,9 @@ async def test_sold_from_the_rows_while_redis_is_away(valkey_and_service: tuple[
     assert await service.violations() == []
 
 
-async def make_sure(service: Service) -> None:
-    """Have the worker load for the second time what is loaded: nothing is in flight any more."""
-    await dealer_worker.run_once(service.state, service.clock())
-    service.clock.advance(31)
-    await dealer_worker.run_once(service.state, service.clock())
+async def make_sure(service: Service, sale: Offered) -> None:
+    """Load a sale as the worker does when nothing from before can be in flight any more."""
+    assert await dealing.load(service.state, sale.id, service.clock(), sure=True)
 
 
 async def reachable(service: Service) -> None:
@@ -204,7 +203,7 @@ async def test_sold_out_is_remembered_for_those_who_bought_nothing(
     sale = await one.sale(stocks=[1], member_limit=1)
     buyer, stranger, another = await one.members(3)
     bought = await buyer.open(sale, key="mine")
-    await make_sure(one)
+    await make_sure(one, sale)
     async with running_service(one.state.database.url, valkey, tmp_path / "other") as other:
         at_other = replace(buyer, service=other)
         for _ in range(2):
@@ -376,7 +375,7 @@ async def test_nobody_is_refused_while_buyers_are_missing(service: Service, lost
     left = await leaver.open(sale, key="mine")
     await leaver.post(f"/v1/orders/{left.json()['order']['id']}/cancel")
     bought = await buyer.open(sale, key="mine")
-    await make_sure(service)
+    await make_sure(service, sale)
     pipe, keys = service.state.dealer.pipe, Keys(sale.id)
     for key in await pipe.call("KEYS", f"{keys.request('*')}"):
         await pipe.call("UNLINK", key)
@@ -397,7 +396,7 @@ async def test_an_older_server_refuses_nobody(own_service: Service, *, greeted: 
     sale = await service.sale(stocks=[2], group_size=2, member_limit=1)
     leader, buyer = await service.members(2)
     opened = (await leader.open(sale)).json()
-    await make_sure(service)
+    await make_sure(service, sale)
     pipe = service.state.dealer.pipe
     before = {key: await pipe.call("DUMP", key) for key in await pipe.call("KEYS", f"{{sale:{sale.id}}}:*")}
     bought = await buyer.join(sale, opened["group"]["id"], key="mine")
@@ -455,7 +454,8 @@ async def test_a_second_load_makes_it_sure(service: Service) -> None:
     pipe, terms = service.state.dealer.pipe, Keys(sale.id).terms
     await dealer_worker.run_once(service.state, service.clock())
     assert await pipe.call("HGET", terms, "sure") == b"0"
-    await make_sure(service)
+    service.clock.advance(31)
+    await dealer_worker.run_once(service.state, service.clock())
     assert await pipe.call("HGET", terms, "sure") == b"1"
     assert (await (await service.member()).open(sale)).json()["code"] == "sold_out"
 
@@ -575,7 +575,7 @@ async def test_sold_without_redis_by_one_process(own_service: Service) -> None:
     service = own_service
     sale = await service.sale(stocks=[5], group_size=4)
     group_id = (await (await service.member()).open(sale)).json()["group"]["id"]
-    await make_sure(service)
+    await make_sure(service, sale)
     dealer = service.state.dealer
     service.state.dealer = Mute(dealer, unreachable=True)  # type: ignore[assignment]
     try:
@@ -837,7 +837,7 @@ async def test_redis_that_has_not_learnt_of_a_sale_refuses_nobody(service: Servi
     """A process sold without it, and waited for a load that somebody else had begun before."""
     sale = await service.sale(stocks=[1])
     await (await service.member()).open(sale)
-    await make_sure(service)
+    await make_sure(service, sale)
     dealer, now = service.state.dealer, service.clock()
     request = ClaimRequest(sale.id, new_id("ord"), new_id("mem"), sale.offer, 1, new_id("grp"), now, new_id("req"))
     with pytest.raises(Refused):
@@ -900,7 +900,7 @@ async def test_doubt_that_comes_while_members_are_looked_up(own_service: Service
     sale = await service.sale(stocks=[1], member_limit=1)
     buyer = await service.member()
     bought = await buyer.open(sale, key="mine")
-    await make_sure(service)
+    await make_sure(service, sale)
     dealer = service.state.dealer
 
     async def be_replaced(members: Sequence[object]) -> list[bool]:
@@ -929,7 +929,7 @@ async def test_who_holds_only_a_second_purchase_is_known(service: Service) -> No
     await dealer.release(sale.id, dealt[0].order_id, sale.offer, dealt[0].group_id)
     await dealer.forget(sale.id)
     assert (await another.open(sale)).status_code == 201
-    await make_sure(service)
+    await make_sure(service, sale)
     for key in await dealer.pipe.call("KEYS", Keys(sale.id).request("*")):
         await dealer.pipe.call("UNLINK", key)
     dealer.sold_out[sale.offer] = (0, monotonic() + 60)
