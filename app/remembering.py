@@ -71,6 +71,6 @@ class Memory(Generic[Key, Value]):
         """Read it anew next time: it changed. What is being read at this moment is not remembered either."""
         found = self._values.get(key)
         if found is not None:
-            self._values[key] = (found[0] - self._seconds, found[1])
+            self._values[key] = (min(found[0], monotonic() - self._seconds), found[1])
         if key in self._reading:
             self._reading[key] += 1

@@ -3,6 +3,7 @@
 import asyncio
 import random
 import signal
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -293,14 +294,17 @@ async def take_postgresql_away(stage: Stage) -> None:
         await crowd.until(lambda: bool(crowd.joinable[stage.life.id]))
         path = f"/v1/groups/{crowd.joinable[stage.life.id][-1]}"
         for url in crowd.urls:
-            await crowd.http.get(f"{url}{path}")
+            while (await crowd.http.get(f"{url}{path}")).status_code != httpx.codes.OK:
+                await asyncio.sleep(0.1)
         await world.postgresql.kill()
         report.kills["postgresql"] += 1
         begun = crowd.now + 0.1  # answers that were on their way have arrived
-        statuses = []
+        statuses, refusals = [], Counter[str]()
         while crowd.now < begun + stage.away_seconds:
             reply = await crowd.ask("GET", path)
             statuses.append(0 if reply is None else reply.status_code)
+            if reply is not None and reply.status_code != httpx.codes.OK:
+                refusals[reply.text] += 1
             await asyncio.sleep(0.1)
         acknowledged = len(crowd.acknowledged_since(begun))
         await world.start_postgresql()
@@ -313,7 +317,7 @@ async def take_postgresql_away(stage: Stage) -> None:
         if acknowledged:
             report.fail(f"{acknowledged} claims were acknowledged without a database")
         if statuses.count(httpx.codes.OK) < len(statuses) / 2:
-            report.fail(f"reads did not go on without a database: {statuses}")
+            report.fail(f"reads did not go on without a database: {statuses} {refusals}")
         if await crowd.acknowledged_after(crowd.now) is None:
             report.fail("nothing was acknowledged after PostgreSQL came back")
 

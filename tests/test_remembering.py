@@ -118,3 +118,17 @@ async def test_it_does_not_grow_for_ever(monkeypatch: pytest.MonkeyPatch) -> Non
     for key in "abcde":
         await known.get(key)
     assert [known.last(key) for key in "abcde"] == [None, None, 0, 0, 0]
+
+
+async def test_what_was_dropped_often_is_still_given_while_the_database_is_away(clock: list[float]) -> None:
+    """A group that changes a hundred times a second has not been seen a hundred seconds ago."""
+    source = Source()
+    known = memory(source)
+    assert await known.get("a") == 0
+    source.error = OSError("away")
+    for _ in range(100):
+        known.drop("a")
+    assert await known.get("a") == 0
+    clock[0] += Memory.OLD_SECONDS
+    with pytest.raises(OSError, match="away"):
+        await known.get("a")
