@@ -235,7 +235,7 @@ CRASH_POINTS = [
         Moment.BEFORE,
         "app.gateways.dealer.dealer:Dealer.note_compared",
         "a sale that was compared, without a note of it",
-        "what changed since the last note is compared again; after a minute without one the sale is loaded",
+        "what changed since the last note is compared again",
     ),
 ]
 """In the order of the way they are on."""
