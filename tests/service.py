@@ -129,10 +129,18 @@ class Service:
         """Call an operators' route."""
         return await self.http.request(method, f"/v1/ops/{path}", json=body, headers=self.operator | headers)
 
-    async def sale(self, *, stocks: list[int] | None = None, publish: bool = True, **terms: Any) -> Sale:
-        """A new sale of a new product, live unless told otherwise."""
+    async def sale(
+        self,
+        *,
+        stocks: list[int] | None = None,
+        ladder: list[tuple[int, int]] | None = None,
+        publish: bool = True,
+        **terms: Any,
+    ) -> Sale:
+        """A new sale of a new product, live unless told otherwise. `ladder` are heads and prices of each offer."""
         now = self.clock()
         stocks = stocks or [100]
+        steps = [{"heads": heads, "price": price} for heads, price in ladder or []]
         community = (await self.ops("POST", "communities", {"name": "茶友"})).json()
         skus = [f"{number}" for number in range(len(stocks))]
         product = (await self.ops("POST", "products", {"title": "龙井", "skus": skus})).json()
@@ -147,7 +155,7 @@ class Service:
             "order_limit": 5,
             "member_limit": 3,
             "offers": [
-                {"sku_id": sku["id"], "price": 4900 + 1000 * number, "stock": stock}
+                {"sku_id": sku["id"], "price": 4900 + 1000 * number, "stock": stock, "ladder": steps}
                 for number, (sku, stock) in enumerate(zip(product["skus"], stocks, strict=True))
             ],
         } | terms

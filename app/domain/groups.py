@@ -15,7 +15,7 @@ class GroupState(StrEnum):
 
 
 GROUP_TRANSITIONS: Table[GroupState] = {
-    GroupState.OPEN: frozenset({GroupState.FILLED, GroupState.FAILED}),
+    GroupState.OPEN: frozenset({GroupState.FILLED, GroupState.SUCCEEDED, GroupState.FAILED}),
     GroupState.FILLED: frozenset({GroupState.OPEN, GroupState.SUCCEEDED, GroupState.FAILED}),
     GroupState.SUCCEEDED: frozenset(),
     GroupState.FAILED: frozenset(),

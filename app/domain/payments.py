@@ -35,6 +35,7 @@ class PaymentOutcome(StrEnum):
 
 class RefundReason(StrEnum):
     GROUP_FAILED = "group_failed"
+    GAP = "gap"
     LATE = "late"
     DUPLICATE = "duplicate"
     WRONG_AMOUNT = "wrong_amount"

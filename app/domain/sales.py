@@ -47,17 +47,27 @@ class SaleTerms:
     hold_ttl_seconds: int
     order_limit: int
     member_limit: int
+    min_size: int | None = None
+    """Paid seats with which a group succeeds at its deadline; None: all of them."""
 
 
 def check_terms(terms: SaleTerms) -> None:
     """Refuse terms under which a sale could not work.
 
-    Raises `InvalidTerms`: the window is empty, or a hold outlives the group it is for.
+    Raises `InvalidTerms`: the window is empty, a hold outlives the group it is for, or a group would need more
+    seats than it has.
     """
     if terms.closes_at <= terms.opens_at:
         raise InvalidTerms(field="closes_at", reason="must be after opens_at")
     if terms.hold_ttl_seconds > terms.group_ttl_seconds:
         raise InvalidTerms(field="hold_ttl_seconds", reason="must not exceed group_ttl_seconds")
+    if terms.min_size is not None and terms.min_size > terms.group_size:
+        raise InvalidTerms(field="min_size", reason="must not exceed group_size")
+
+
+def smallest(terms: SaleTerms) -> int:
+    """Paid seats with which a group succeeds at its deadline."""
+    return terms.group_size if terms.min_size is None else terms.min_size
 
 
 def check_open(terms: SaleTerms, now: datetime) -> None:

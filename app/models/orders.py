@@ -17,6 +17,7 @@ class Order(SQLModel, table=True):
         UniqueConstraint("sale_id", "member_id", "request_key"),
         check("amount", "amount = unit_price * quantity AND amount > 0"),
         check("quantity", "quantity >= 1"),
+        check("settled_price", "settled_price IS NULL OR settled_price BETWEEN 1 AND unit_price"),
         check("paid_at", "paid_at IS NOT NULL OR state IN ('held', 'expired', 'cancelled')"),
         check(
             "confirmed_at",
@@ -38,6 +39,8 @@ class Order(SQLModel, table=True):
     quantity: int
     unit_price: int = big_field()
     amount: int = big_field()
+    settled_price: int | None = big_field(default=None, nullable=True)
+    """What a unit costs in the end, where the group's head count decides it."""
     currency: str = Field(max_length=3)
     state: OrderState = state_field(OrderState)
     invite_code: str | None = Field(default=None, max_length=20)

@@ -2,9 +2,10 @@
 
 from datetime import datetime
 
-from sqlalchemy import Index, UniqueConstraint
+from sqlalchemy import JSON, Index, UniqueConstraint
 from sqlmodel import Field, SQLModel
 
+from app.domain.ladders import Step
 from app.domain.money import MAX_AMOUNT
 from app.domain.sales import (
     MAX_GROUP_SIZE,
@@ -14,6 +15,7 @@ from app.domain.sales import (
     SaleKind,
     SaleState,
     SaleTerms,
+    smallest,
 )
 from app.models.columns import big_field, check, id_field, link_field, state_field
 
@@ -23,6 +25,7 @@ class Sale(SQLModel, table=True):
     __table_args__ = (
         check("window", "opens_at < closes_at"),
         check("group_size", f"group_size BETWEEN 2 AND {MAX_GROUP_SIZE}"),
+        check("min_size", "min_size IS NULL OR min_size BETWEEN 1 AND group_size"),
         check("ttls", "hold_ttl_seconds BETWEEN 1 AND group_ttl_seconds"),
         check("order_limit", f"order_limit BETWEEN 1 AND {MAX_ORDER_LIMIT}"),
         check("member_limit", f"member_limit BETWEEN 1 AND {MAX_MEMBER_LIMIT}"),
@@ -39,6 +42,7 @@ class Sale(SQLModel, table=True):
     opens_at: datetime
     closes_at: datetime
     group_size: int
+    min_size: int | None = None
     group_ttl_seconds: int
     hold_ttl_seconds: int
     order_limit: int
@@ -55,6 +59,7 @@ class Sale(SQLModel, table=True):
             opens_at=self.opens_at,
             closes_at=self.closes_at,
             group_size=self.group_size,
+            min_size=self.min_size,
             group_ttl_seconds=self.group_ttl_seconds,
             hold_ttl_seconds=self.hold_ttl_seconds,
             order_limit=self.order_limit,
@@ -78,3 +83,11 @@ class Offer(SQLModel, table=True):
     price: int = big_field()
     list_price: int | None = big_field(default=None, nullable=True)
     stock: int
+    ladder: list[dict[str, int]] = Field(
+        default_factory=list, sa_type=JSON, sa_column_kwargs={"server_default": "[]"}
+    )
+    """The steps above the first: `heads`, and the `price` with so many."""
+
+    def steps(self, terms: SaleTerms) -> list[Step]:
+        """Its prices by head count, from the smallest group that succeeds on."""
+        return [Step(smallest(terms), self.price), *(Step(**step) for step in self.ladder)]

@@ -46,8 +46,18 @@ class GroupSummary(GroupCounts):
     leader_name: str
 
 
+class PricePublic(BaseModel):
+    """Where a group stands on an offer's price ladder: `heads_to_next` more, and everybody pays `next_price`."""
+
+    offer_id: str
+    price: int = Field(description="What the next to join pays for a unit, minor units 现在入团的单价")
+    next_price: int | None = Field(description="None at the end of the ladder 下一阶单价")
+    heads_to_next: int | None = Field(description="Paid seats that are missing for it 距下一阶还差几人")
+
+
 class GroupPublic(GroupSummary):
     members: list[SeatPublic] = Field(description="Taken seats, by number")
+    prices: list[PricePublic] = Field(description="Of the offers that have a price ladder 阶梯价")
 
 
 class GroupList(BaseModel):

@@ -16,6 +16,9 @@ class OrderPublic(BaseModel):
     quantity: int
     unit_price: int = Field(description="Minor units")
     amount: int = Field(description="`unit_price × quantity`, minor units")
+    settled_price: int | None = Field(
+        description="What a unit costs in the end, once a group with a price ladder has closed 最终单价"
+    )
     currency: str
     state: OrderState
     invite_code: str | None

@@ -3,6 +3,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, Field
 
+from app.domain.ladders import MAX_STEPS
 from app.domain.sales import (
     MAX_GROUP_SIZE,
     MAX_MEMBER_LIMIT,
@@ -15,6 +16,14 @@ from app.domain.sales import (
 from app.schemas.fields import Amount, Body, CommunityId, Currency, LongProse, Moment, SkuId, Title
 
 GroupSize = Annotated[int, Field(ge=2, le=MAX_GROUP_SIZE, description="Seats of each group 成团人数")]
+MinSize = Annotated[
+    int,
+    Field(
+        ge=1,
+        le=MAX_GROUP_SIZE,
+        description="Paid seats with which a group succeeds at its deadline; without it, all of them 最低成团人数",
+    ),
+]
 GroupTtl = Annotated[
     int, Field(ge=1, le=MAX_TTL_SECONDS, description="How long a group may take to fill 成团时限（秒）")
 ]
@@ -28,11 +37,27 @@ MemberLimit = Annotated[
 Stock = Annotated[int, Field(ge=1, le=MAX_STOCK, description="Units there are 库存")]
 
 
+class Step(Body):
+    heads: Annotated[int, Field(ge=2, le=MAX_GROUP_SIZE, description="Paid seats of the group 已支付人数")]
+    price: Amount
+
+
+Ladder = Annotated[
+    list[Step],
+    Field(
+        max_length=MAX_STEPS,
+        description="Lower prices for more heads than `min_size`. Everybody pays the price of joining and is given"
+        " back the gap to the step the group closes on 阶梯价：先按入团时的价格支付，成团后退差价",
+    ),
+]
+
+
 class OfferCreate(Body):
     sku_id: SkuId
     price: Amount
     list_price: Amount | None = Field(default=None, description="Price outside the sale, for display 原价")
     stock: Stock
+    ladder: Ladder = Field(default_factory=list)
 
 
 class SaleCreate(Body):
@@ -46,6 +71,7 @@ class SaleCreate(Body):
     opens_at: Moment
     closes_at: Moment
     group_size: GroupSize
+    min_size: MinSize | None = None
     group_ttl_seconds: GroupTtl
     hold_ttl_seconds: HoldTtl
     order_limit: OrderLimit = 1
@@ -60,6 +86,7 @@ class OfferUpdate(Body):
     price: Amount | None = None
     list_price: Amount | None = None
     stock: Stock | None = None
+    ladder: Ladder | None = None
 
 
 class SaleUpdate(Body):
@@ -70,6 +97,7 @@ class SaleUpdate(Body):
     opens_at: Moment | None = None
     closes_at: Moment | None = None
     group_size: GroupSize | None = None
+    min_size: MinSize | None = None
     group_ttl_seconds: GroupTtl | None = None
     hold_ttl_seconds: HoldTtl | None = None
     order_limit: OrderLimit | None = None
@@ -88,6 +116,7 @@ class OfferPublic(BaseModel):
     sku_name: str
     price: int = Field(description="Minor units")
     list_price: int | None
+    ladder: list[Step]
     stock: int
     taken: int = Field(description="Units in running or successful orders, live 已占用")
     left: int = Field(description="Units that can be claimed now, live 剩余")
@@ -104,6 +133,7 @@ class SalePublic(BaseModel):
     opens_at: datetime
     closes_at: datetime
     group_size: int
+    min_size: int | None
     group_ttl_seconds: int
     hold_ttl_seconds: int
     order_limit: int

@@ -20,6 +20,7 @@ from sqlmodel import SQLModel, col, select
 from app.batching import Batches
 from app.domain.errors import DatabaseUnavailable, DealerUnavailable, GroupClosed, TokenInvalid
 from app.domain.groups import FINAL_GROUP_STATES, GroupState, group_deadline, next_state
+from app.domain.ladders import price_at
 from app.domain.money import order_amount
 from app.domain.orders import OrderState, hold_deadline
 from app.gateways.bulk import Bulk, among
@@ -254,6 +255,9 @@ class _Batch:
             if group.state in FINAL_GROUP_STATES or self.now >= group.deadline_at:
                 return GroupClosed()
         group.held += 1
+        price = want.offer.price
+        if want.offer.ladder:
+            price = price_at(want.offer.steps(want.sale.terms), group.paid + 1)
         order = {
             "id": claim.order_id,
             "sale_id": group.sale_id,
@@ -262,8 +266,9 @@ class _Batch:
             "member_id": want.asked.member_id,
             "seat_number": claim.seat,
             "quantity": want.quantity,
-            "unit_price": want.offer.price,
-            "amount": order_amount(want.offer.price, want.quantity),
+            "unit_price": price,
+            "amount": order_amount(price, want.quantity),
+            "settled_price": None,
             "currency": want.sale.currency,
             "state": OrderState.HELD,
             "invite_code": want.invite_code,

@@ -4,7 +4,7 @@ from datetime import datetime
 
 from sqlmodel import col, select
 
-from app.domain.groups import FINAL_GROUP_STATES, overdue_reason
+from app.domain.groups import FINAL_GROUP_STATES
 from app.domain.orders import OrderState
 from app.domain.payments import PaymentState
 from app.models import Group, Order, Payment, Sale
@@ -34,7 +34,7 @@ async def expire_hold(state: State, order_id: str, now: datetime) -> bool:
 
 
 async def expire_group(state: State, group_id: str, now: datetime) -> bool:
-    """Fail a group that was not full and paid in time. True when this call did it.
+    """End a group whose time is up: with success when enough have paid. True when this call did it.
 
     Money that was captured in time but not yet decided is decided first, and may save the group.
     """
@@ -46,8 +46,7 @@ async def expire_group(state: State, group_id: str, now: datetime) -> bool:
         await work.session.refresh(group)
         if group.state in FINAL_GROUP_STATES or group.deadline_at > now:
             return False
-        sale = await work.session.get_one(Sale, group.sale_id)
-        await groups.fail(work, group, overdue_reason(sale.terms(), group.opened_at, group.deadline_at))
+        await groups.close(work, group, await work.session.get_one(Sale, group.sale_id))
         return True
 
 

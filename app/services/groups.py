@@ -1,11 +1,11 @@
 """Groups: who sits in them, what state follows, and how they end."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 import sqlalchemy
-from sqlalchemy import Integer, case, func
+from sqlalchemy import Integer, and_, case, func
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -16,13 +16,15 @@ from app.domain.groups import (
     FailReason,
     GroupState,
     next_state,
+    overdue_reason,
 )
+from app.domain.ladders import Step, gap, next_step, price_at
 from app.domain.members import mask_name
 from app.domain.orders import ORDER_TRANSITIONS, PAID_SEAT_STATES, OrderState
 from app.domain.payments import RefundReason
-from app.domain.sales import SaleState
-from app.models import Group, Member, Order, Sale, Seat
-from app.schemas.groups import GroupList, GroupPublic, GroupSummary, SeatPublic
+from app.domain.sales import SaleState, smallest
+from app.models import Group, Member, Offer, Order, Sale, Seat
+from app.schemas.groups import GroupList, GroupPublic, GroupSummary, PricePublic, SeatPublic
 from app.services import refunds
 from app.services.locks import lock_orders
 from app.services.places import give_back, record_order
@@ -93,6 +95,26 @@ async def read_all_seats(session: AsyncSession, group_ids: Collection[str]) -> d
     return found
 
 
+Ladders = Mapping[str, Sequence[Step]]
+"""The prices of offers by head count, by their ids."""
+
+
+async def read_ladders(session: AsyncSession, group_ids: Collection[str]) -> dict[str, dict[str, list[Step]]]:
+    """The price ladders one can join on, by group and offer; without groups that have none."""
+    rows = await session.exec(
+        select(Group.id, Sale, Offer)
+        .join(Sale, col(Sale.id) == Group.sale_id)
+        .join(Offer, and_(col(Offer.sale_id) == Group.sale_id, col(Offer.product_id) == Group.product_id))
+        .where(col(Group.id).in_(group_ids), col(Sale.min_size).is_not(None))
+        .order_by(col(Offer.id)),
+    )
+    found: dict[str, dict[str, list[Step]]] = {}
+    for group_id, sale, offer in rows.all():
+        if offer.ladder:
+            found.setdefault(group_id, {})[offer.id] = offer.steps(sale.terms())
+    return found
+
+
 async def views(session: AsyncSession, group_ids: Collection[str]) -> dict[str, GroupPublic]:
     """Groups as a stranger may see them, by their ids; those there are."""
     found = await session.exec(
@@ -100,11 +122,16 @@ async def views(session: AsyncSession, group_ids: Collection[str]) -> dict[str, 
         .join(Member, col(Member.id) == Group.leader_id)
         .where(col(Group.id).in_(group_ids)),
     )
-    seats = await read_all_seats(session, group_ids)
-    return {group.id: present(group, seats[group.id], leader_name, None) for group, leader_name in found.all()}
+    seats, ladders = await read_all_seats(session, group_ids), await read_ladders(session, group_ids)
+    return {
+        group.id: present(group, seats[group.id], leader_name, ladders.get(group.id, {}), None)
+        for group, leader_name in found.all()
+    }
 
 
-def present(group: Group, seats: Sequence[Seated], leader_name: str, viewer_id: str | None) -> GroupPublic:
+def present(
+    group: Group, seats: Sequence[Seated], leader_name: str, ladders: Ladders, viewer_id: str | None
+) -> GroupPublic:
     """Shape a group for a viewer: its own members see names, strangers see masked ones."""
     inside = any(seat.member_id == viewer_id for seat in seats)
     paid = sum(seat.paid for seat in seats)
@@ -121,6 +148,17 @@ def present(group: Group, seats: Sequence[Seated], leader_name: str, viewer_id: 
             )
             for seat in seats
         ],
+        prices=[_price(offer_id, steps, paid) for offer_id, steps in ladders.items()],
+    )
+
+
+def _price(offer_id: str, steps: Sequence[Step], heads: int) -> PricePublic:
+    following = next_step(steps, heads)
+    return PricePublic(
+        offer_id=offer_id,
+        price=price_at(steps, heads + 1),
+        next_price=None if following is None else following.price,
+        heads_to_next=None if following is None else following.heads - heads,
     )
 
 
@@ -155,6 +193,17 @@ async def fail(work: Work, group: Group, reason: FailReason) -> None:
         await refunds.promise_kept(work, order, RefundReason.GROUP_FAILED)
 
 
+async def close(work: Work, group: Group, sale: Sale) -> None:
+    """End a locked group whose time is up: with success when enough have paid, which need not be all."""
+    seats = await read_seats(work.session, group.id)
+    if sum(seat.paid for seat in seats) < smallest(sale.terms()):
+        await fail(work, group, overdue_reason(sale.terms(), group.opened_at, group.deadline_at))
+        return
+    for order in await lock_orders(work.session, group.id, OrderState.HELD):
+        await give_back(work, order, OrderState.EXPIRED)
+    await _succeed(work, group)
+
+
 async def _succeed(work: Work, group: Group) -> None:
     orders = await lock_orders(work.session, group.id, OrderState.PAID)
     ended_at = max(order.paid_at for order in orders if order.paid_at is not None)
@@ -162,16 +211,31 @@ async def _succeed(work: Work, group: Group) -> None:
     if moved is None:
         return
     work.closed.append(moved)
+    prices = await _settled_prices(work, group, len(orders))
     for order in orders:
+        settled = prices.get(order.offer_id)
         confirmed = await work.advance(
             ORDER_TRANSITIONS,
             order,
             OrderState.CONFIRMED,
             confirmed_at=work.now,
             changed_at=work.now,
+            settled_price=None if settled is None else min(settled, order.unit_price),
         )
-        if confirmed is not None:
-            record_order(work, confirmed, OrderState.PAID)
+        if confirmed is None:
+            continue
+        record_order(work, confirmed, OrderState.PAID)
+        if settled is not None and (owed := gap(order.unit_price, settled, order.quantity)):
+            await refunds.promise_gap(work, confirmed, owed)
+
+
+async def _settled_prices(work: Work, group: Group, heads: int) -> dict[str, int]:
+    """What a unit costs with so many heads, by offer; without offers that have no ladder."""
+    sale = await work.session.get_one(Sale, group.sale_id)
+    offers = await work.session.exec(
+        select(Offer).where(Offer.sale_id == group.sale_id, Offer.product_id == group.product_id),
+    )
+    return {offer.id: price_at(offer.steps(sale.terms()), heads) for offer in offers.all() if offer.ladder}
 
 
 async def _move(work: Work, group: Group, target: GroupState, **values: datetime | FailReason) -> Group | None:

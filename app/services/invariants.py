@@ -118,12 +118,14 @@ INVARIANTS = [
     ),
     Invariant(
         "I7",
-        "a group succeeded exactly if all its seats were paid before its deadline",
+        "a group succeeded exactly if enough of its seats were paid before its deadline",
         """SELECT groups.id, groups.state || ', confirmed ' || count(orders.id) || ' of ' || groups.size
-           FROM groups LEFT JOIN orders ON orders.group_id = groups.id AND orders.confirmed_at IS NOT NULL
-           GROUP BY groups.id, groups.state, groups.size, groups.deadline_at
-           HAVING count(orders.id) <> CASE WHEN groups.state = 'succeeded' THEN groups.size ELSE 0 END
-               OR max(orders.paid_at) > groups.deadline_at""",
+           FROM groups JOIN sales ON sales.id = groups.sale_id
+           LEFT JOIN orders ON orders.group_id = groups.id AND orders.confirmed_at IS NOT NULL
+           GROUP BY groups.id, groups.state, groups.size, groups.deadline_at, sales.min_size
+           HAVING max(orders.paid_at) > groups.deadline_at OR count(orders.id) NOT BETWEEN
+               CASE WHEN groups.state = 'succeeded' THEN coalesce(sales.min_size, groups.size) ELSE 0 END
+               AND CASE WHEN groups.state = 'succeeded' THEN groups.size ELSE 0 END""",
     ),
     Invariant(
         "I8",
@@ -193,6 +195,18 @@ INVARIANTS = [
            FROM orders JOIN payments ON payments.order_id = orders.id AND payments.outcome = 'kept'
            WHERE payments.captured_amount <> orders.amount OR payments.captured_currency <> orders.currency
               OR orders.amount <> orders.unit_price * orders.quantity""",
+    ),
+    Invariant(
+        "I16 gap",
+        "an order gets back the gap to the price its group has closed on, once it is confirmed and not before",
+        """SELECT orders.id, 'joined at ' || orders.unit_price || ', settled at '
+                  || coalesce(orders.settled_price, orders.unit_price)
+                  || ', gap ' || coalesce(sum(refunds.amount), 0)
+           FROM orders LEFT JOIN refunds ON refunds.order_id = orders.id AND refunds.reason = 'gap'
+           GROUP BY orders.id, orders.unit_price, orders.settled_price, orders.quantity, orders.confirmed_at
+           HAVING coalesce(sum(refunds.amount), 0)
+                   <> (orders.unit_price - coalesce(orders.settled_price, orders.unit_price)) * orders.quantity
+               OR (orders.settled_price IS NOT NULL AND orders.confirmed_at IS NULL)""",
     ),
     Invariant(
         "I17",

@@ -22,17 +22,40 @@ LEASE = timedelta(seconds=30)
 """How long a submitted refund is left to the worker that submitted it."""
 
 
-async def promise(work: Work, payment: Payment, order: Order, reason: RefundReason) -> Refund:
-    """Create the refund of all of a captured payment, in the transaction at hand.
+async def promise(work: Work, payment: Payment, order: Order, reason: RefundReason) -> None:
+    """Create the refund of all of a captured payment, in the transaction at hand."""
+    await _promise(work, payment, order, reason, payment.captured_amount or 0, PaymentOutcome.REFUNDED)
 
-    The payment's CHECK refuses a promise beyond what was captured; the refund's key refuses a second one for
+
+async def promise_kept(work: Work, order: Order, reason: RefundReason) -> None:
+    """Create the refund of the payment that a paid order keeps: of what has not gone back before."""
+    kept = await _kept(work, order)
+    amount = (kept.captured_amount or 0) - kept.refunded_amount
+    await _promise(work, kept, order, reason, amount, PaymentOutcome.REFUNDED)
+
+
+async def promise_gap(work: Work, order: Order, amount: int) -> None:
+    """Create the refund of the part of its payment that an order turned out not to cost; the rest is kept."""
+    await _promise(work, await _kept(work, order), order, RefundReason.GAP, amount, PaymentOutcome.KEPT)
+
+
+async def _kept(work: Work, order: Order) -> Payment:
+    kept = await work.session.exec(
+        select(Payment).where(Payment.order_id == order.id, Payment.outcome == PaymentOutcome.KEPT),
+    )
+    return kept.one()
+
+
+async def _promise(
+    work: Work, payment: Payment, order: Order, reason: RefundReason, amount: int, outcome: PaymentOutcome
+) -> None:
+    """The payment's CHECK refuses a promise beyond what was captured; the refund's key refuses a second one for
     the same reason.
     """
-    amount = payment.captured_amount or 0
     await work.session.exec(
         update(Payment)
         .where(col(Payment.id) == payment.id)
-        .values(outcome=PaymentOutcome.REFUNDED, refunded_amount=Payment.refunded_amount + amount)
+        .values(outcome=outcome, refunded_amount=Payment.refunded_amount + amount)
         .execution_options(synchronize_session=False),
     )
     refund = Refund(
@@ -48,15 +71,6 @@ async def promise(work: Work, payment: Payment, order: Order, reason: RefundReas
     work.session.add(refund)
     await work.session.flush()
     _record(work, refund, order, None)
-    return refund
-
-
-async def promise_kept(work: Work, order: Order, reason: RefundReason) -> None:
-    """Create the refund of the payment that a paid order keeps."""
-    kept = await work.session.exec(
-        select(Payment).where(Payment.order_id == order.id, Payment.outcome == PaymentOutcome.KEPT),
-    )
-    await promise(work, kept.one(), order, reason)
 
 
 async def submit(state: State, refund_id: str, now: datetime) -> bool:

@@ -20,6 +20,7 @@ from app.domain.errors import (
     SkuAlreadyOffered,
     SkuNotFound,
 )
+from app.domain.ladders import check_ladder
 from app.domain.sales import SALE_TRANSITIONS, SaleState, check_terms
 from app.models import Community, Offer, Order, Product, Sale, Sku
 from app.schemas.fields import Page
@@ -51,6 +52,7 @@ async def create_sale(state: State, body: SaleCreate) -> SalePublic:
         await work.session.flush()
         for offer in body.offers:
             await _add_offer(work, sale, offer)
+        await _check_ladders(work, sale)
         record_sale(work, sale, None)
     return await get_sale(state, sale.id, drafts=True)
 
@@ -76,6 +78,7 @@ async def update_sale(state: State, sale_id: str, body: SaleUpdate) -> SalePubli
         work.session.add(sale)
         for offer in body.offers or []:
             await _change_offer(work, sale, offer, published=published)
+        await _check_ladders(work, sale)
         work.record("sale.changed", sale.id, sale_id=sale.id, fields=sorted(body.model_fields_set))
         work.forgotten.add(sale.id)
     return await get_sale(state, sale_id, drafts=True)
@@ -232,6 +235,11 @@ async def _lock(work: Work, sale_id: str) -> Sale:
     return sale
 
 
+async def _check_ladders(work: Work, sale: Sale) -> None:
+    for offer in (await work.session.exec(select(Offer).where(Offer.sale_id == sale.id))).all():
+        check_ladder(offer.steps(sale.terms()), sale.group_size)
+
+
 async def _add_offer(work: Work, sale: Sale, body: OfferCreate) -> None:
     sku = await work.session.get(Sku, body.sku_id)
     if sku is None:
@@ -251,7 +259,7 @@ async def _change_offer(work: Work, sale: Sale, body: OfferUpdate, *, published:
     if offer is None:
         if body.price is None or body.stock is None:
             raise InvalidTerms(field="offers", reason="a new offer needs price and stock")
-        await _add_offer(work, sale, OfferCreate(**body.model_dump()))
+        await _add_offer(work, sale, OfferCreate(**body.model_dump(exclude_none=True)))
         return
     changes = body.model_dump(exclude_none=True, exclude={"sku_id"})
     if published and (changes.keys() - {"stock"} or changes.get("stock", offer.stock) < offer.stock):

@@ -35,6 +35,7 @@ class _SeenGroup:
     group: Group
     leader_name: str
     seats: list[Seated]
+    ladders: groups.Ladders
     views: dict[str | None, View] = field(default_factory=dict)
 
 
@@ -53,7 +54,7 @@ async def show_group(state: State, group_id: str, viewer_id: str | None) -> View
         viewer_id = None
     view = seen.views.get(viewer_id)
     if view is None:
-        shown = groups.present(seen.group, seen.seats, seen.leader_name, viewer_id)
+        shown = groups.present(seen.group, seen.seats, seen.leader_name, seen.ladders, viewer_id)
         view = seen.views[viewer_id] = View(shown.model_dump_json())
     return view
 
@@ -87,8 +88,13 @@ async def _read_groups(state: State, group_ids: Sequence[str]) -> list[_SeenGrou
             .join(Member, col(Member.id) == Group.leader_id)
             .where(col(Group.id).in_(group_ids)),
         )
-        seats = await groups.read_all_seats(session, group_ids)
-    found = {group.id: _SeenGroup(group, name, seats[group.id]) for group, name in rows.all()}
+        seats, ladders = (
+            await groups.read_all_seats(session, group_ids),
+            await groups.read_ladders(session, group_ids),
+        )
+    found = {
+        group.id: _SeenGroup(group, name, seats[group.id], ladders.get(group.id, {})) for group, name in rows.all()
+    }
     return [found.get(group_id) or GroupNotFound() for group_id in group_ids]
 
 

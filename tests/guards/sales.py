@@ -1,5 +1,6 @@
 """Guards of sales: their terms, their states, their places in time."""
 
+import json
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -21,6 +22,7 @@ from app.domain.errors import (
     SkuAlreadyOffered,
 )
 from app.domain.groups import GroupState, group_deadline
+from app.domain.ladders import Step, check_ladder, gap
 from app.domain.money import MAX_AMOUNT, order_amount
 from app.domain.orders import hold_deadline
 from app.domain.sales import SaleState, SaleTerms, check_open, check_quantity, check_terms
@@ -164,7 +166,7 @@ async def a_sale_opens_and_closes_on_time(world: World) -> None:
 @notices(Cut("app.services.locks.lock_sale", "_locking(", "(lambda statement, **_: statement)("))
 async def an_ended_sale_is_not_extended(world: World) -> None:
     sale = await world.service.sale()
-    async with world.meanwhile("flush", sales.end_sale(world.state, sale.id)):
+    async with world.meanwhile("FROM offers", sales.end_sale(world.state, sale.id)):
         await put(world, sale.id, closes_at=FAR)
     row = await world.row(Sale, sale.id)
     assert row.state == SaleState.ENDED
@@ -206,6 +208,7 @@ async def an_early_end_is_not_before_what_was_paid(world: World) -> None:
         f"{DOMAIN}.check_terms",
         "terms.closes_at <= terms.opens_at",
         "terms.hold_ttl_seconds > terms.group_ttl_seconds",
+        "terms.min_size is not None and terms.min_size > terms.group_size",
     ),
     Cut(f"{DOMAIN}.check_quantity", "1 <= quantity <= terms.order_limit", "True"),
     *cuts("app.domain.money.order_amount", "unit_price < 1", "quantity < 1", "amount > MAX_AMOUNT"),
@@ -226,7 +229,11 @@ async def a_sale_sells_what_its_terms_allow(world: World) -> None:
         check_open(replace(good, state=SaleState.SCHEDULED), now - timedelta(seconds=1))
     with pytest.raises(SaleEnded):
         check_open(good, good.closes_at)
-    for wrong in (replace(good, closes_at=now), replace(good, hold_ttl_seconds=31)):
+    for wrong in (
+        replace(good, closes_at=now),
+        replace(good, hold_ttl_seconds=31),
+        replace(good, min_size=3),
+    ):
         with pytest.raises(InvalidTerms):
             check_terms(wrong)
     for quantity in (0, 6):
@@ -238,3 +245,41 @@ async def a_sale_sells_what_its_terms_allow(world: World) -> None:
     late = now + timedelta(seconds=50)
     assert group_deadline(good, late) == good.closes_at
     assert hold_deadline(good, late, good.closes_at) == good.closes_at
+
+
+@notices(
+    *cuts(
+        "app.domain.ladders.check_ladder",
+        "higher.heads <= lower.heads",
+        "higher.price >= lower.price",
+        "steps[-1].heads > size",
+    ),
+    Cut("app.domain.ladders.gap", "max(unit_price - settled_price, 0)", "abs(unit_price - settled_price)"),
+)
+async def a_ladder_leads_down(_world: World) -> None:
+    check_ladder([Step(2, 50), Step(3, 40)], 3)
+    for wrong in ([Step(2, 50), Step(2, 40)], [Step(2, 50), Step(3, 50)], [Step(2, 50), Step(4, 40)]):
+        with pytest.raises(InvalidTerms):
+            check_ladder(wrong, 3)
+    assert (gap(50, 40, 2), gap(40, 50, 2)) == (20, 0)
+
+
+@notices(
+    Cut(f"{SALES}.create_sale", "await _check_ladders(work, sale)", "None"),
+    Cut(f"{SALES}.update_sale", "await _check_ladders(work, sale)", "None"),
+)
+async def a_sale_has_ladders_that_lead_down(world: World) -> None:
+    sale = await world.service.sale(publish=False, min_size=2, ladder=[(3, 4500)])
+    with pytest.raises(InvalidTerms):
+        await put(world, sale.id, min_size=3)
+    body = SaleCreate.model_validate_json(json.dumps(sale.body | {"min_size": 3}))
+    with pytest.raises(InvalidTerms):
+        await sales.create_sale(world.state, body)
+
+
+@notices(Cut("app.services.groups.close", "sum((seat.paid for seat in seats)) < smallest(sale.terms())"))
+async def a_group_of_too_few_fails(world: World) -> None:
+    held = await world.held()
+    await world.pay(held)
+    assert await expire_group(world.state, held.group_id, world.service.clock() + timedelta(days=3))
+    assert (await world.row(Group, held.group_id)).state == GroupState.FAILED
