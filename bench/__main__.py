@@ -54,7 +54,7 @@ def main(
         QUICK if quick else Options(),
         **{name: value for name, value in given.items() if value is not None},  # type: ignore[arg-type]
     )
-    report = Report()
+    report = Report(quick=quick)
     servers.open_many_files()
     try:
         uvloop.run(_measure(options, report, only or list(MEASUREMENTS)))

@@ -39,6 +39,8 @@ class Report(Progress):
     facts: dict[str, str] = field(default_factory=dict)
     figures: list[Figure] = field(default_factory=list)
     failures: dict[str, str] = field(default_factory=dict)
+    quick: bool = False
+    """Whether the figures mean nothing, because it was only seen whether everything works."""
 
     def fail(self, name: str, reason: str) -> None:
         """There are no figures, or not all, of this measurement."""
@@ -61,7 +63,8 @@ class Report(Progress):
         console.width = max(console.width, MIN_WIDTH)
         for name, fact in self.facts.items():
             console.print(f"{name:>12}  {fact}", markup=False, soft_wrap=True)
-        table = Table("figure", "median", "range", "goal", "what it is", title="make bench")
+        title = "make bench --quick: it works; the figures mean nothing" if self.quick else "make bench"
+        table = Table("figure", "median", "range", "goal", "what it is", title=title)
         for column in table.columns[:3]:
             column.no_wrap = True
         for column in table.columns[1:3]:
@@ -69,13 +72,14 @@ class Report(Progress):
         for figure in sorted(self.figures, key=lambda figure: not figure.goal):
             low, high = min(figure.values), max(figure.values)
             spread = f"{_shown(low)} … {_shown(high)}" if len(figure.values) > 1 else ""
-            table.add_row(
-                figure.name, f"{_shown(figure.median)} {figure.unit}".strip(), spread, figure.goal, figure.note
-            )
+            goal = "" if self.quick else figure.goal
+            table.add_row(figure.name, f"{_shown(figure.median)} {figure.unit}".strip(), spread, goal, figure.note)
         console.print(table)
         for name, reason in self.failures.items():
             console.print(f"No figures of {name}: {reason}", style="red", markup=False, soft_wrap=True)
         told: dict[str, object] = {figure.name: round(figure.median, DIGITS) for figure in self.figures}
+        if self.quick:
+            told["quick"] = True
         if self.failures:
             told["failures"] = self.failures
         console.file.write(json.dumps(told, ensure_ascii=False) + "\n")

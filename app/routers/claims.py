@@ -1,6 +1,6 @@
 """What a claim sends and may be refused with, on whichever route it comes."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import Body, status
 from fastapi.responses import Response
@@ -59,6 +59,20 @@ CLAIM_ERRORS = (
     DealerUnavailable,
     Busy,
 )
+
+
+CLAIM_ANSWER: dict[int | str, dict[str, Any]] = {
+    201: {
+        "headers": {
+            name: {"schema": {"type": "integer"}, "description": text}
+            for name, text in {
+                "RateLimit-Limit": "Claims one member may make in a row",
+                "RateLimit-Remaining": "Claims this member may make now",
+                "RateLimit-Reset": "Seconds until there are as many as before",
+            }.items()
+        },
+    },
+}
 
 
 def claimed(answer: bytes, headers: dict[str, str]) -> Response:

@@ -6,7 +6,7 @@ from fastapi.responses import Response
 from app.deps import LimitQuery, MemberDep, RequestKeyDep, StateDep, ViewerDep
 from app.domain.errors import GroupNotFound, SaleNotFound, TokenExpired, TokenInvalid
 from app.domain.groups import GroupState
-from app.routers.claims import CLAIM_ERRORS, ClaimBody, claimed
+from app.routers.claims import CLAIM_ANSWER, CLAIM_ERRORS, ClaimBody, claimed
 from app.routers.limits import ClaimHeadersDep
 from app.routers.problems import problems
 from app.routers.shown import NOT_MODIFIED, IfNoneMatch, shown
@@ -21,7 +21,7 @@ router = APIRouter(tags=["groups"])
     "/v1/sales/{sale_id}/groups",
     status_code=status.HTTP_201_CREATED,
     response_model=ClaimAnswer,
-    responses=problems(SaleNotFound, *CLAIM_ERRORS),
+    responses=CLAIM_ANSWER | problems(SaleNotFound, *CLAIM_ERRORS),
     summary="Open a group 开团",
 )
 async def open_group(
@@ -65,7 +65,7 @@ async def get_group(
     "/v1/groups/{group_id}/seats",
     status_code=status.HTTP_201_CREATED,
     response_model=ClaimAnswer,
-    responses=problems(GroupNotFound, *CLAIM_ERRORS),
+    responses=CLAIM_ANSWER | problems(GroupNotFound, *CLAIM_ERRORS),
     summary="Join a group 参团",
 )
 async def join_group(

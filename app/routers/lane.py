@@ -6,7 +6,7 @@ to the declared route. `tests/http/test_lane.py` holds one against the other.
 """
 
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import cast
 
@@ -95,15 +95,19 @@ async def _claim(claim: Claim, id_: str, scope: Scope, receive: Receive, send: S
         body = _parse(content)
     except ValidationError:
         return _after(content, receive)
-    try:
-        client = scope.get("client")
-        limits = count_claim(state, member_id, client[0] if client else "")
-        answer = await claim(state, member_id, id_, body, key.decode())
-    except Exception as error:  # noqa: BLE001 - nobody is above us
-        await _refuse(refusal_of(error), headers, send)
-    else:
-        extra = [(name.encode(), value.encode()) for name, value in limits.items()]
+    client = scope.get("client")
+    limits, too_many = count_claim(state, member_id, client[0] if client else "")
+    refusal: KaituanError | None = too_many
+    extra = [(name.encode(), value.encode()) for name, value in limits.items()]
+    if refusal is None:
+        try:
+            answer = await claim(state, member_id, id_, body, key.decode())
+        except Exception as error:  # noqa: BLE001 - nobody is above us
+            refusal = refusal_of(error)
+    if refusal is None:
         await _send(send, 201, [JSON, *extra], answer)
+    else:
+        await _refuse(refusal, headers, send, extra)
     return None
 
 
@@ -190,11 +194,13 @@ def _after(content: bytes, receive: Receive) -> Receive:
     return again
 
 
-async def _refuse(error: KaituanError, headers: Mapping[bytes, bytes], send: Send) -> None:
+async def _refuse(
+    error: KaituanError, headers: Mapping[bytes, bytes], send: Send, extra: Sequence[tuple[bytes, bytes]] = ()
+) -> None:
     accept = headers.get(b"accept-language")
     problem = problem_template(error, None if accept is None else accept.decode("latin-1"))
     await send(
-        {"type": "http.response.start", "status": problem.status_code, "headers": list(problem.raw_headers)},
+        {"type": "http.response.start", "status": problem.status_code, "headers": [*problem.raw_headers, *extra]},
     )
     await send({"type": "http.response.body", "body": problem.body})
 

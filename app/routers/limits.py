@@ -7,19 +7,22 @@ from fastapi import Depends, Request
 from app.deps import MemberDep, StateDep
 from app.domain.errors import RateLimited
 from app.limiting import Allowance
+from app.routers.problems import tell_always
 from app.state import State
 
 
-def count_claim(state: State, member_id: str, address: str) -> dict[str, str]:
-    """Count a claim of a member from an address; returns the rate-limit headers of its answer.
+def count_claim(state: State, member_id: str, address: str) -> tuple[dict[str, str], RateLimited | None]:
+    """Count a claim of a member from an address. Returns the rate-limit headers of its answer, whatever that is,
+    and the refusal if it was one too many.
 
-    The headers are those of draft-ietf-httpapi-ratelimit-headers-06. Raises `RateLimited`.
+    The headers are those of draft-ietf-httpapi-ratelimit-headers-06.
     """
     own = state.member_claims.ask(member_id)
+    headers = {} if own is None else _headers(own)
     for allowance in (own, state.address_claims.ask(address)):
         if allowance is not None and allowance.retry_seconds:
-            raise RateLimited(retry_after_seconds=allowance.retry_seconds)
-    return {} if own is None else _headers(own)
+            return headers, RateLimited(retry_after_seconds=allowance.retry_seconds)
+    return headers, None
 
 
 def _headers(allowance: Allowance) -> dict[str, str]:
@@ -31,8 +34,12 @@ def _headers(allowance: Allowance) -> dict[str, str]:
 
 
 async def get_claim_headers(state: StateDep, member_id: MemberDep, request: Request) -> dict[str, str]:
-    """Count this request as a claim."""
-    return count_claim(state, member_id, request.client.host if request.client else "")
+    """Count this request as a claim. Raises `RateLimited`."""
+    headers, refusal = count_claim(state, member_id, request.client.host if request.client else "")
+    tell_always(request, headers)
+    if refusal is not None:
+        raise refusal
+    return headers
 
 
 ClaimHeadersDep = Annotated[dict[str, str], Depends(get_claim_headers)]

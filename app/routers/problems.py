@@ -26,6 +26,7 @@ log = logging.getLogger(__name__)
 MEDIA_TYPE = "application/problem+json"
 BODY_LIMIT_BYTES = 65_536
 RETRY_AFTER_SECONDS = "1"
+RETRY_AFTER = {"Retry-After": {"schema": {"type": "integer"}, "description": "Seconds to wait before asking again"}}
 STATUSES: dict[type[KaituanError], HTTPStatus] = {
     errors.BadRequestError: HTTPStatus.BAD_REQUEST,
     errors.UnauthenticatedError: HTTPStatus.UNAUTHORIZED,
@@ -74,6 +75,8 @@ def problems(*kinds: type[KaituanError]) -> dict[int | str, dict[str, Any]]:
                 },
             },
         )
+        if status in {HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE}:
+            answer["headers"] = RETRY_AFTER
         answer["description"] = f"{answer['description']} · `{kind.code}` {kind.zh}".removeprefix(" · ")
         answer["content"][MEDIA_TYPE]["examples"][kind.code] = {
             "value": {
@@ -106,10 +109,15 @@ def problem_response(
     request: HTTPConnection, error: KaituanError, field_problems: list[FieldProblem] | None = None
 ) -> Response:
     """An error as an answer, in the reader's language."""
-    accept = request.headers.get("accept-language")
+    accept, told = request.headers.get("accept-language"), getattr(request.state, "told_always", {})
     if field_problems is None:
-        return with_headers(problem_template(error, accept), {})
-    return _new_problem(type(error), error.details(), language(accept), field_problems)
+        return with_headers(problem_template(error, accept), told)
+    return with_headers(_new_problem(type(error), error.details(), language(accept), field_problems), told)
+
+
+def tell_always(request: HTTPConnection, headers: Mapping[str, str]) -> None:
+    """Headers that this request's answer has also when it is a problem."""
+    request.state.told_always = headers
 
 
 def problem_template(error: KaituanError, accept_language: str | None) -> Response:
@@ -234,7 +242,7 @@ def add_problem_handlers(app: FastAPI) -> None:
             answer = problem_response(request, errors.BodyTooLarge(limit_bytes=BODY_LIMIT_BYTES))
         else:
             answer = problem_response(request, HTTP_ERRORS.get(error.status_code, errors.BadRequest)())
-        extra = dict(error.headers or {})
+        extra = {name.lower(): value for name, value in (error.headers or {}).items()}
         if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
             extra["allow"] = ", ".join(sorted(_methods_at(request)))
         return with_headers(answer, extra)

@@ -8,7 +8,11 @@ from fastapi.responses import Response
 from app.services.views import View
 
 IfNoneMatch = Annotated[str | None, Header(description="An `ETag` you have; 304 if it is current")]
-NOT_MODIFIED: dict[int | str, dict[str, Any]] = {304: {"description": "What you have is current 未变化"}}
+ETAG = {"ETag": {"schema": {"type": "string"}, "description": "Send it back as `If-None-Match`"}}
+NOT_MODIFIED: dict[int | str, dict[str, Any]] = {
+    200: {"headers": ETAG},
+    304: {"description": "What you have is current 未变化", "headers": ETAG},
+}
 
 
 def shown(view: View, if_none_match: str | None) -> Response:

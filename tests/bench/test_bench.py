@@ -22,6 +22,8 @@ def test_a_quick_run_measures_and_leaves_nothing_behind() -> None:
     only = [word for part in PARTS for word in ("--only", part)]
     printed = run_and_leave_nothing("bench", "--quick", *only)
     told = json.loads(printed.splitlines()[-1])
+    assert told["quick"] is True, "nobody takes these for figures"
+    assert "mean nothing" in printed
     assert told.keys() >= RATIOS | OTHERS
     assert [name for name in RATIOS if not told[name] > 0] == []
     assert "fsync on, synchronous_commit on" in printed

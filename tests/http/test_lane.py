@@ -258,8 +258,8 @@ async def test_claims_are_limited(doors: Doors, door: str, monkeypatch: pytest.M
 
     replies = [await claim(one) for _ in range(3)]
     assert [reply.status_code for reply in replies] == [201, 201, 429]
-    assert [reply.headers.get("ratelimit-remaining") for reply in replies] == ["1", "0", None]
-    assert replies[0].headers["ratelimit-limit"] == "2"
+    assert [reply.headers["ratelimit-remaining"] for reply in replies] == ["1", "0", "0"]
+    assert [reply.headers["ratelimit-limit"] for reply in replies] == ["2"] * 3
     problem = replies[2].json()
     assert (problem["code"], replies[2].headers["retry-after"]) == (
         "rate_limited",
@@ -267,5 +267,9 @@ async def test_claims_are_limited(doors: Doors, door: str, monkeypatch: pytest.M
     )
     assert (await claim(another)).status_code == 201, "another member is not the one"
     assert await doors.service.left(sale) == [97]
+    await doors.service.ops("POST", f"sales/{sale.id}/pause")
+    refused = await claim(another)
+    assert (refused.json()["code"], refused.headers["ratelimit-remaining"]) == ("sale_paused", "0")
+    await doors.service.ops("POST", f"sales/{sale.id}/resume")
     monkeypatch.setattr(doors.service.state, "address_claims", Limiter(0.001, burst=1))
     assert [(await claim(member)).status_code for member in await doors.service.members(2)] == [201, 429]
