@@ -1,6 +1,7 @@
 """Everything the service keeps open while it runs, opened once and passed to every use case."""
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -23,6 +24,7 @@ from app.limiting import Limiter
 from app.remembering import Memory
 
 PROVIDER_TIMEOUT_SECONDS = 10
+SALES_READ_AT_ONCE = 2
 BURST_SECONDS = 4
 """How much of a rate limit may be used up at once."""
 Key = TypeVar("Key", bound=Hashable)
@@ -43,6 +45,10 @@ class State:
     clock: Callable[[], datetime]
     member_claims: Limiter
     address_claims: Limiter
+    reading: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(SALES_READ_AT_ONCE))
+    """Held while all rows of a sale are read."""
+    committing: Counter[tuple[str, ...]] = field(default_factory=Counter)
+    """Requests whose claims are being committed: whoever repeats one waits for it."""
     known_members: set[str] = field(default_factory=set)
     """Members that were seen to exist; they are never deleted."""
     _batches: dict[Any, Batches[Any, Any, Any]] = field(default_factory=dict)

@@ -87,7 +87,7 @@ def effects_of_refusals(ledger: Ledger, answers: Mapping[Name, str]) -> list[str
 async def leaked_places(state: State) -> list[str]:
     """Counts in Redis that are not those of the rows: places that nobody has and nobody can get, or the reverse."""
     found = []
-    for sale_id, _, _ in await dealing.compared_sales(state, state.clock()):
+    for sale_id in [sale.id for sale in await dealing.compared_sales(state, state.clock())]:
         if await state.dealer.is_loaded(sale_id):  # else it will be loaded from the rows
             told, counted = await count_places(state, sale_id)
             found += [

@@ -23,7 +23,7 @@ from app.services.sessions import read_access_token
 from app.services.views import View
 from app.state import State
 
-MAX_BODY_BYTES = 4096
+MAX_BODY_BYTES, MAX_LENGTH_DIGITS = 4096, 10
 HEADERS = {
     *(b"authorization", b"idempotency-key", b"content-type", b"content-length", b"transfer-encoding"),
     *(b"if-none-match", b"accept-language"),
@@ -84,6 +84,7 @@ async def _claim(claim: Claim, id_: str, scope: Scope, receive: Receive, send: S
         or headers.get(b"content-type") != JSON[1]
         or not REQUEST_KEY.fullmatch(key)
         or not length.isdigit()
+        or len(length) > MAX_LENGTH_DIGITS
         or int(length) > MAX_BODY_BYTES
         or b"transfer-encoding" in headers
     ):

@@ -25,6 +25,7 @@ from app.schemas.problems import FieldProblem, Problem
 log = logging.getLogger(__name__)
 MEDIA_TYPE = "application/problem+json"
 BODY_LIMIT_BYTES = 65_536
+BODY_LIMIT_DIGITS = len(str(BODY_LIMIT_BYTES))
 RETRY_AFTER_SECONDS = "1"
 RETRY_AFTER = {"Retry-After": {"schema": {"type": "integer"}, "description": "Seconds to wait before asking again"}}
 STATUSES: dict[type[KaituanError], HTTPStatus] = {
@@ -189,7 +190,9 @@ class BodyLimit:
             await self.app(scope, receive, send)
             return
         length = dict(scope["headers"]).get(b"content-length")
-        if length is not None and int(length) > BODY_LIMIT_BYTES:
+        # A number of any length may be written with zeros before it.
+        digits = b"" if length is None else length.lstrip(b"0")
+        if len(digits) > BODY_LIMIT_DIGITS or (digits and int(digits) > BODY_LIMIT_BYTES):
             error = errors.BodyTooLarge(limit_bytes=BODY_LIMIT_BYTES)
             await problem_response(Request(scope), error)(scope, receive, send)
         elif length is None and scope["method"] != "GET":

@@ -9,6 +9,7 @@
 A process that dies between 1 and 2 leaves places that no order holds; `dealing.reap` gives them back.
 """
 
+import asyncio
 import hashlib
 from contextlib import suppress
 from dataclasses import replace
@@ -22,6 +23,7 @@ from app.domain.errors import (
     GroupClosed,
     IdempotencyKeyReused,
     InvalidError,
+    NotFoundError,
     OfferNotInGroup,
     TokenInvalid,
 )
@@ -40,6 +42,7 @@ from app.services.terms import find_invite, forget_sale, group_facts, sale_facts
 from app.state import State
 
 ATTEMPTS = 5
+TWIN_SECONDS = 0.02
 
 
 async def open_group(state: State, member_id: str, sale_id: str, body: ClaimCreate, request_key: str) -> bytes:
@@ -69,11 +72,12 @@ async def _claim(
         return await _try(state, asked, group_id, body)
     except Refused as refused:
         # A refusal now does not undo an answer given before: the key decides first.
-        answer = await _answered(state, asked) if refused.known else None
+        known = refused.known or asked[:3] in state.committing
+        answer = await _answered(state, asked) if known else None
         if answer is None:
             raise refused.refusal from None
         return answer
-    except (ConflictError, GoneError, InvalidError):
+    except (ConflictError, GoneError, InvalidError, NotFoundError):
         answer = await _answered(state, asked)
         if answer is None:
             raise
@@ -141,7 +145,7 @@ async def _take(state: State, asked: Asked, want: Want) -> bytes:
     if max(claim.units) > want.offer.stock:
         want = await _restocked(state, want)
     try:
-        return await commit(state, Draft(want, claim))
+        return await _commit(state, asked, Draft(want, claim))
     except Busy:
         if not again:  # or its twin is about to commit it, at another process
             await _release(state, asked, claim)
@@ -153,6 +157,17 @@ async def _take(state: State, asked: Asked, want: Want) -> bytes:
             return await _replay(state, asked, earlier, claim)
         await _release(state, asked, claim)
         raise
+
+
+async def _commit(state: State, asked: Asked, draft: Draft) -> bytes:
+    request = asked[:3]
+    state.committing[request] += 1
+    try:
+        return await commit(state, draft)
+    finally:
+        state.committing[request] -= 1
+        if not state.committing[request]:
+            del state.committing[request]
 
 
 async def _restocked(state: State, want: Want) -> Want:
@@ -178,7 +193,12 @@ def _request(want: Want) -> ClaimRequest:
 
 
 async def _answered(state: State, asked: Asked) -> bytes | None:
-    """The answer this request got before, if it did. Raises `IdempotencyKeyReused`."""
+    """The answer this request got before, if it did. Raises `IdempotencyKeyReused`.
+
+    A twin that is being committed is waited for: the dealer may have forgotten it.
+    """
+    while asked[:3] in state.committing:  # noqa: ASYNC110 - hardly ever
+        await asyncio.sleep(TWIN_SECONDS)
     earlier = await find_answer(state, asked)
     return None if earlier is None else await _replay(state, asked, earlier, None)
 

@@ -22,7 +22,7 @@ from app.domain.errors import DatabaseUnavailable, DealerUnavailable, GroupClose
 from app.domain.groups import FINAL_GROUP_STATES, GroupState, group_deadline, next_state
 from app.domain.ladders import price_at
 from app.domain.money import order_amount
-from app.domain.orders import OrderState, hold_deadline
+from app.domain.orders import ACTIVE_ORDER_STATES, OrderState, hold_deadline
 from app.gateways.bulk import Bulk, among
 from app.gateways.database import is_outage
 from app.gateways.dealer import Claim
@@ -175,12 +175,26 @@ async def publish(state: State, batches: Sequence["_Batch"]) -> list[None]:
     """Tell other processes of changed groups, and the dealer which claims have their rows; nobody waits for it."""
     await state.live.publish({group_id for batch in batches for group_id in batch.groups})
     committed: dict[str, list[str]] = {}
-    for order in (order for batch in batches for order in batch.rows[Order]):
-        committed.setdefault(order["sale_id"], []).append(order["id"])
+    for sale_id, order_id in (dealt for batch in batches for dealt in batch.dealt):
+        committed.setdefault(sale_id, []).append(order_id)
     with suppress(DealerUnavailable):  # then the reaper finds them
         for sale_id, order_ids in committed.items():
-            await state.dealer.settle(sale_id, order_ids)
+            lost = await state.dealer.settle(sale_id, order_ids)
+            if lost and await _holding(state, lost):
+                # Redis was flushed, or the commit took so long that the reaper had given the places back.
+                await state.dealer.forget(sale_id)
     return [None] * len(batches)
+
+
+async def _holding(state: State, order_ids: Sequence[str]) -> bool:
+    """Whether one of these orders still holds its places."""
+    async with state.database.snapshot() as session:
+        found = await session.exec(
+            select(Order.id)
+            .where(col(Order.id).in_(order_ids), col(Order.state).in_(ACTIVE_ORDER_STATES))
+            .limit(1),
+        )
+        return found.first() is not None
 
 
 @dataclass(slots=True)
@@ -239,6 +253,7 @@ class _Batch:
         default_factory=lambda: {model: [] for model in (Group, Order, Unit, Seat, Purchase, Event)},
     )
     filled: list[str] = field(default_factory=list)
+    dealt: list[tuple[str, str]] = field(default_factory=list)
     strangers: set[str] = field(default_factory=set)
 
     def add(self, draft: Draft) -> Outcome:
@@ -321,6 +336,8 @@ class _Batch:
             option=orjson.OPT_UTC_Z,
         )
         self.rows[Order].append(order | {"answer": answer.decode()})
+        if draft.dealt:
+            self.dealt.append((group.sale_id, claim.order_id))
         return answer
 
     async def write(self, bulk: Bulk) -> None:

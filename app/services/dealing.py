@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -23,7 +24,8 @@ from app.state import State
 
 log = logging.getLogger(__name__)
 LOAD_ATTEMPTS = 5
-LOADS_AT_ONCE = 2
+LOADS_AT_ONCE = 16
+"""Most of them wait for another process; `State.reading` bounds those that read."""
 READ_AT_ONCE = 2000
 """Rows of a large sale that are worked on before others get their turn."""
 LATE_COMMIT = timedelta(seconds=20)
@@ -88,7 +90,7 @@ async def load(state: State, sale_id: str, now: datetime, *, sure: bool = False)
     async with state.dealer.loading(sale_id, now) as loading:
         if loading is None:
             return True
-        async with state.database.snapshot() as session:
+        async with state.reading, state.database.snapshot() as session:
             image = await read_image(session, sale_id)
             known: set[str] = set()
             for claims in chunks(loading.in_flight):
@@ -156,6 +158,7 @@ async def read_image(session: AsyncSession, sale_id: str) -> SaleImage:
         group_size=sale.group_size,
         stocks={offer.id: offer.stock for offer in offers},
         groups=groups,
+        version=sale.changed_at.isoformat(),
         undealt=sale.undealt,
         former=[member_id async for (member_id,) in _stream(session, former)],
         claims=claims,
@@ -170,18 +173,29 @@ async def _stream(session: AsyncSession, statement: Any) -> AsyncIterator[Any]:
             yield row
 
 
-async def compared_sales(state: State, now: datetime) -> list[tuple[str, bool, int]]:
-    """The sales that are to be in step: all that are published and not long over. Their ids, whether they are not
-    over, and how many transactions took places that Redis had not dealt.
-    """
+@dataclass(frozen=True, slots=True)
+class ToCompare:
+    """A sale that is to be in step: `selling` unless it is over; the rest as in a `SaleImage`."""
+
+    id: str
+    selling: bool
+    version: str
+    undealt: int
+
+
+async def compared_sales(state: State, now: datetime) -> list[ToCompare]:
+    """The sales that are to be in step: all that are published and not long over."""
     async with state.database.snapshot() as session:
         found = await session.exec(
-            select(Sale.id, Sale.state, Sale.undealt).where(
+            select(Sale.id, Sale.state, Sale.changed_at, Sale.undealt).where(
                 Sale.state != SaleState.DRAFT,
                 Sale.closes_at > now - COMPARED_AFTER_END,
             ),
         )
-        return [(id_, sale_state != SaleState.ENDED, undealt) for id_, sale_state, undealt in found.all()]
+        return [
+            ToCompare(id_, sale_state != SaleState.ENDED, changed_at.isoformat(), undealt)
+            for id_, sale_state, changed_at, undealt in found.all()
+        ]
 
 
 async def kept_sales(state: State, now: datetime) -> list[str]:

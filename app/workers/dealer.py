@@ -9,6 +9,7 @@ from app.domain.errors import Busy, DealerUnavailable
 from app.gateways.database import is_outage
 from app.gateways.dealer import IN_FLIGHT
 from app.services import dealing
+from app.services.dealing import ToCompare
 from app.state import State
 
 log = logging.getLogger(__name__)
@@ -23,35 +24,35 @@ async def run_once(state: State, now: datetime) -> int:
         for sale_id in sale_ids:
             await state.dealer.forget(sale_id)
         await state.dealer.note(server)
-    sales = await dealing.compared_sales(state, now)
-    return sum([await _try(state, *sale) for sale in sales])
+    return sum([await _try(state, sale) for sale in await dealing.compared_sales(state, now)])
 
 
-async def _try(state: State, sale_id: str, selling: bool, undealt: int) -> int:
+async def _try(state: State, sale: ToCompare) -> int:
     """Keep a sale in step, and outlive what is wrong with it."""
     try:
-        return await _compare(state, sale_id, undealt, selling=selling)
+        return await _compare(state, sale)
     except Exception as error:
         if isinstance(error, DealerUnavailable) or is_outage(error):
             raise
         if not isinstance(error, Busy):  # somebody else is loading it
-            log.exception("sale %s", sale_id)
+            log.exception("sale %s", sale.id)
         return 0
 
 
-async def _compare(state: State, sale_id: str, undealt: int, *, selling: bool) -> int:
+async def _compare(state: State, sale: ToCompare) -> int:
     now = state.clock()  # those before it may have taken long
-    loaded = await state.dealer.loaded(sale_id)
-    if loaded is None:
-        if selling:
-            await dealing.load(state, sale_id, now)
+    loaded = await state.dealer.loaded(sale.id)
+    if loaded is None and not sale.selling:
         return 0
-    mended = await dealing.reap(state, sale_id, now) + await dealing.sync(state, sale_id, now)
-    if loaded.undealt < undealt and loaded.at + dealing.RELOAD_EVERY > now:
-        await state.dealer.make_unsure(sale_id)
-    elif loaded.undealt < undealt:
-        await dealing.load(state, sale_id, now)
+    if loaded is None or loaded.version != sale.version:  # the word of a change was lost
+        await dealing.load(state, sale.id, now)
+        return 0
+    mended = await dealing.reap(state, sale.id, now) + await dealing.sync(state, sale.id, now)
+    if loaded.undealt < sale.undealt and loaded.at + dealing.RELOAD_EVERY > now:
+        await state.dealer.make_unsure(sale.id)
+    elif loaded.undealt < sale.undealt:
+        await dealing.load(state, sale.id, now)
     elif not loaded.sure and loaded.at + IN_FLIGHT < now:
         # Claims that Redis had lost before it was loaded have their rows by now, or are dead.
-        await dealing.load(state, sale_id, now, sure=True)
+        await dealing.load(state, sale.id, now, sure=True)
     return mended

@@ -340,7 +340,7 @@ class Mute:
     def __getattr__(self, name: str) -> object:
         if name == "deal" and self._unreachable:
             return self._nowhere
-        if name in {"mark_paid", "release", "close_group"}:
+        if name in {"mark_paid", "release", "close_group", "forget"}:
             return self._nothing
         return getattr(self._dealer, name)
 
@@ -948,3 +948,93 @@ async def test_a_group_that_is_loaded_again_has_nothing_left_of_before(service: 
     assert (await friend.join(sale, group_id)).status_code == 201
     told, counted = await count_places(service.state, sale.id)
     assert told == counted
+
+
+async def test_a_change_of_a_sale_that_redis_was_not_told_of(service: Service) -> None:
+    """Redis was away for a moment when operators paused, ended and restocked: it learns of it all the same."""
+    sales = [await service.sale(stocks=[stock]) for stock in (5, 5, 1)]
+    for sale in sales:
+        await (await service.member()).open(sale)
+        await make_sure(service, sale)
+    paused, ended, restocked = sales
+    dealer = service.state.dealer
+    service.state.dealer = Mute(dealer)  # type: ignore[assignment]
+    try:
+        assert (await service.ops("POST", f"sales/{paused.id}/pause")).status_code == 200
+        assert (await service.ops("POST", f"sales/{ended.id}/end")).status_code == 200
+        more = {"offers": [{"sku_id": restocked.body["offers"][0]["sku_id"], "stock": 10}]}
+        assert (await service.ops("PATCH", f"sales/{restocked.id}", more)).status_code == 200
+    finally:
+        service.state.dealer = dealer
+    await dealer_worker.run_once(service.state, service.clock())
+    replies = [await (await service.member()).open(sale) for sale in sales]
+    assert [reply.json().get("code") for reply in replies] == ["sale_paused", "sale_ended", None]
+
+
+@pytest.mark.parametrize("waits", [True, False], ids=["waited for", "negative control: not waited for"])
+async def test_a_twin_that_redis_has_forgotten_is_waited_for(
+    own_service: Service, monkeypatch: pytest.MonkeyPatch, *, waits: bool
+) -> None:
+    """Redis loses a claim that is being committed, and deals its place to another; then it is repeated."""
+    service = own_service
+    sale = await service.sale(stocks=[1], member_limit=1)
+    member, rival = await service.members(2)
+    commit, gate, begun = commits._commit, asyncio.Event(), asyncio.Event()
+
+    async def commit_late(*arguments: Any, **options: Any) -> Any:
+        monkeypatch.setattr(commits, "_commit", commit)
+        begun.set()
+        await gate.wait()
+        return await commit(*arguments, **options)
+
+    monkeypatch.setattr(commits, "_commit", commit_late)
+    first = asyncio.create_task(member.open(sale, key="mine"))
+    await begun.wait()
+    await service.state.dealer.pipe.call("FLUSHDB")
+    request = ClaimRequest(
+        sale.id, new_id("ord"), rival.id, sale.offer, 1, new_id("grp"), service.clock(), new_id("req")
+    )
+    assert await dealing.deal(service.state, request, service.clock()) is not None
+    if not waits:
+        service.state.committing.clear()
+    again = asyncio.create_task(member.open(sale, key="mine"))
+    await asyncio.wait([again], timeout=0.5)
+    gate.set()
+    assert (await first).status_code == 201
+    assert ((await again).status_code, (await again).text == (await first).text) == (
+        (201, True) if waits else (409, False)
+    )
+
+
+async def test_a_claim_that_was_given_back_and_committed_all_the_same(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its commit took longer than the reaper waits."""
+    sale = await service.sale(stocks=[5])
+    commit = commits._commit
+
+    async def commit_after_the_reaper(*arguments: Any, **options: Any) -> Any:
+        monkeypatch.setattr(commits, "_commit", commit)
+        service.clock.advance(31)
+        await dealing.reap(service.state, sale.id, service.clock())
+        return await commit(*arguments, **options)
+
+    await (await service.member()).open(sale)
+    monkeypatch.setattr(commits, "_commit", commit_after_the_reaper)
+    assert (await (await service.member()).open(sale)).status_code == 201
+    await service.state.drain()
+    assert not await service.state.dealer.is_loaded(sale.id)
+    await dealer_worker.run_once(service.state, service.clock())
+    assert await service.left(sale) == [3]
+
+
+async def test_nobody_is_refused_while_claims_are_missing(service: Service) -> None:
+    """Only the claims of a sale are gone: what is given back then is not taken for sold for ever."""
+    sale = await service.sale(stocks=[2], member_limit=1)
+    leaver, stayer, newcomer = await service.members(3)
+    order_id = (await leaver.open(sale)).json()["order"]["id"]
+    await stayer.open(sale)
+    await make_sure(service, sale)
+    await service.state.dealer.pipe.call("UNLINK", Keys(sale.id).claims)
+    await leaver.post(f"/v1/orders/{order_id}/cancel")
+    assert (await newcomer.open(sale)).status_code == 201

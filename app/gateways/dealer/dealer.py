@@ -62,7 +62,7 @@ class Script:
 
 
 DEAL, RELEASE, MARK_PAID, KNOWN = Script("deal"), Script("release"), Script("mark_paid"), Script("known")
-CLOSE_GROUP, FORGET = Script("close_group"), Script("forget")
+CLOSE_GROUP, FORGET, SETTLE = Script("close_group"), Script("forget"), Script("settle")
 LOCK, WRITE, UNLOCK, UNSURE = Script("lock"), Script("write"), Script("unlock"), Script("unsure")
 
 
@@ -109,11 +109,12 @@ class Loading:
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """How a sale was loaded: when, whether it knows everybody who bought, and how many transactions had taken
-    undealt places.
+    """How a sale was loaded: when, in which version, whether it knows everybody who bought, and how many
+    transactions had taken undealt places.
     """
 
     at: datetime
+    version: str
     sure: bool
     undealt: int
 
@@ -226,10 +227,11 @@ class Dealer:
 
     async def loaded(self, sale_id: str) -> Loaded | None:
         """How a sale was loaded; None when it is not."""
-        at, sure, undealt = await self._twice("HMGET", Keys(sale_id).terms, "loaded", "sure", "undealt")
-        if at is None:
+        fields = "loaded", "version", "sure", "undealt"
+        at, version, sure, undealt = await self._twice("HMGET", Keys(sale_id).terms, *fields)
+        if at is None or version is None:
             return None
-        return Loaded(datetime.fromtimestamp(int(at) / 1000, UTC), sure == b"1", int(undealt))
+        return Loaded(datetime.fromtimestamp(int(at) / 1000, UTC), version.decode(), sure == b"1", int(undealt))
 
     async def make_unsure(self, sale_id: str) -> None:
         """Take no member for unknown until the sale is loaded for good."""
@@ -257,10 +259,12 @@ class Dealer:
         ids = await self._twice("ZRANGEBYSCORE", keys.pending, "-inf", until, "LIMIT", 0, limit)
         return await self._claims(keys, ids)
 
-    async def settle(self, sale_id: str, order_ids: Iterable[str]) -> None:
-        """Stop watching claims that have their orders."""
+    async def settle(self, sale_id: str, order_ids: Iterable[str]) -> list[str]:
+        """Stop watching claims that have their orders. Returns those that are not known any more."""
+        keys, lost = Keys(sale_id), []
         for ids in chunks(list(order_ids)):
-            await self._twice("ZREM", Keys(sale_id).pending, *ids)
+            lost += [id_.decode() for id_ in await self._run(SETTLE, (keys.pending, keys.claims), tuple(ids))]
+        return lost
 
     async def ping(self) -> None:
         """Raise `DealerUnavailable` when Redis does not answer."""

@@ -63,6 +63,8 @@ class SaleImage:
     group_size: int
     stocks: dict[str, int]
     groups: dict[str, tuple[int, datetime]]
+    version: str
+    """Another one whenever the sale is changed: its terms, its offers, its state."""
     undealt: int
     """How many transactions took places that Redis had not dealt."""
     claims: list[Claim] = field(default_factory=list)
@@ -126,6 +128,7 @@ def pack(
         # How many there are of those who have to be known before anybody is refused.
         "purchases": len(image.claims) + len(in_flight),
         "former": len(former),
+        "version": image.version,
         "undealt": image.undealt,
         "loaded": milliseconds(now),
         "sure": int(sure),

@@ -34,7 +34,8 @@ end
 -- Only of a member who had an order here may the same request have been answered before. When some of these members
 -- are missing, nobody may be refused: the sale has to be loaded. As long as the load is not sure, it may be anybody.
 local function refuse(code, detail)
-  if call('HLEN', purchases) ~= tonumber(t[7]) or call('SCARD', former) ~= tonumber(t[8]) then
+  local count = tonumber(t[7])
+  if call('HLEN', purchases) ~= count or call('HLEN', claims) ~= count or call('SCARD', former) ~= tonumber(t[8]) then
     call('UNLINK', terms)
     return {'unloaded'}
   end
