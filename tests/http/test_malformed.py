@@ -348,6 +348,27 @@ async def test_what_is_no_http_never_reaches_the_service(world: World, head: byt
     assert answer.startswith(b"HTTP/1.1 4"), answer
 
 
+@pytest.mark.parametrize("path", ["/v1/sales/sal_{}/groups", "/v1/sales/sal_{}", "/v1/groups/grp_{}"])
+async def test_a_length_with_thousands_of_zeros_is_a_number(world: World, path: str) -> None:
+    """Longer than what Python reads as a number."""
+    address, path = urlsplit(world.service.url), path.format("0" * 32)
+    body = b'{"offer_id": "off_%b"}' % (b"0" * 32)
+    head = [
+        f"{'POST' if path.endswith('groups') else 'GET'} {path} HTTP/1.1",
+        "host: x",
+        "content-type: application/json",
+        "idempotency-key: zeros",
+        f"authorization: Bearer {world.member.token}",
+        f"content-length: {'0' * 5000}{len(body)}",
+    ]
+    reader, writer = await asyncio.open_connection(address.hostname, address.port)
+    writer.write("\r\n".join([*head, "", ""]).encode() + body)
+    answer = await asyncio.wait_for(reader.readline(), 10)
+    writer.close()
+    await writer.wait_closed()
+    assert answer.startswith(b"HTTP/1.1 404"), answer
+
+
 async def test_request_that_is_cut_off_changes_nothing(world: World) -> None:
     address = urlsplit(world.service.url)
     async with unchanged(world.service):

@@ -330,4 +330,7 @@ async def test_the_same_key_gets_the_same_answer_whatever_happened_since(service
     await service.ops("POST", f"sales/{sale.id}/end")
     assert (await member.open(sale, key="mine")).text == first.text
     assert (await member.open(sale, key="another")).json()["code"] == "sale_ended"
+    unknown = f"off_{'0' * 32}"
+    for change in ({"quantity": 2}, {"offer_id": unknown}, {"invite_code": "nobodysCode"}):
+        assert (await member.open(sale, key="mine", **change)).json()["code"] == "idempotency_key_reused"
     assert await service.violations() == []
