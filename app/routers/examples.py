@@ -39,6 +39,27 @@ SALE_DRAFT: dict[str, Example] = {
             "offers": [{"sku_id": SKU, "price": 4900, "list_price": 6900, "stock": 300}],
         },
     },
+    "ladder": {
+        "summary": "Two are enough, and more pay less 阶梯团",
+        "value": {
+            "community_id": COMMUNITY,
+            "title": "阶梯团 · 明前龙井",
+            "opens_at": "2026-01-01T00:00:00Z",
+            "closes_at": "2099-12-31T16:00:00Z",
+            "group_size": 10,
+            "min_size": 2,
+            "group_ttl_seconds": 86_400,
+            "hold_ttl_seconds": 900,
+            "offers": [
+                {
+                    "sku_id": SKU,
+                    "price": 6000,
+                    "stock": 300,
+                    "ladder": [{"heads": 3, "price": 5000}, {"heads": 5, "price": 4500}],
+                }
+            ],
+        },
+    },
 }
 SALE_CHANGE: dict[str, Example] = {
     "stock": {"summary": "More stock 加库存", "value": {"offers": [{"sku_id": SKU, "stock": 500}]}},
