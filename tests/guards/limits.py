@@ -20,7 +20,7 @@ PROBLEMS = "app.routers.problems"
 
 
 @notices(
-    *cuts(f"{PROBLEMS}.BodyLimit.__call__", "int(length) > BODY_LIMIT_BYTES"),
+    *cuts(f"{PROBLEMS}.BodyLimit.__call__", "int(digits) > BODY_LIMIT_BYTES"),
     *cuts(f"{PROBLEMS}._counted", "read > BODY_LIMIT_BYTES"),
 )
 async def a_body_is_read_to_its_limit(world: World) -> None:
