@@ -75,7 +75,7 @@ async def _play(report: Report, seed: int, minutes: float | None) -> None:
                 await crowd.close()
                 ledger.write(folder / "ledger.json")
                 report.judge(await _checked(folder / "ledger.json", world))
-                _tell(report, crowd)
+                _tell(report, crowd, world)
 
 
 async def _act(stage: Stage, minutes: float | None) -> float:
@@ -107,7 +107,7 @@ async def _act(stage: Stage, minutes: float | None) -> float:
     return quiet_since
 
 
-def _tell(report: Report, crowd: Crowd) -> None:
+def _tell(report: Report, crowd: Crowd, world: World) -> None:
     tally = crowd.tally
     report.figures |= {
         "asked": len(crowd.ledger.intentions),
@@ -119,6 +119,9 @@ def _tell(report: Report, crowd: Crowd) -> None:
     if tally.without_retry_after:
         report.fail(f"{tally.without_retry_after} answers of 503 had no Retry-After")
     if tally.faults:
+        for server in world.apis:
+            for text in server.unforeseen():
+                report.say(f"{server.name}: {text}")
         report.fail(f"answers that should never be given: {dict(tally.faults)}")
 
 

@@ -24,6 +24,7 @@ from bench.servers import LIMITS_OFF, NotReady, free_port
 from chaos.doomed import run
 from chaos.proxy import Proxy, proxied
 
+UNFORESEEN_LETTERS = 6000
 START_SECONDS, STOP_SECONDS, LOOK_SECONDS = 60, 40, 0.02
 VALKEY = CONFIG | {"repl-diskless-sync-delay": "0"}
 CONTEXT = multiprocessing.get_context("forkserver")
@@ -143,6 +144,11 @@ class Server:
                         return
                 await asyncio.sleep(LOOK_SECONDS)
         raise NotReady(f"{self.name} did not start:\n{servers.tail(self.log)}")
+
+    def unforeseen(self) -> list[str]:
+        """What its log says of errors that were not foreseen."""
+        log = self.log.read_text(errors="replace") if self.log.exists() else ""
+        return [part[:UNFORESEEN_LETTERS] for part in log.split("not foreseen")[1:]]
 
     async def died(self, seconds: float) -> bool:
         """Wait until it has killed itself; False when it is still there after so long."""
