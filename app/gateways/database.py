@@ -14,7 +14,13 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Insert, event
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import (
+    DBAPIError,
+    InterfaceError,
+    OperationalError,
+    PendingRollbackError,
+    ResourceClosedError,
+)
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlmodel import SQLModel
@@ -204,8 +210,8 @@ def is_outage(error: BaseException) -> bool:
             or isinstance(error, OperationalError | InterfaceError)
             or code[:2] in OUTAGE_CLASSES
         )
-    if isinstance(error, PoolTimeout):
-        return True  # every connection is busy
+    if isinstance(error, PoolTimeout | ResourceClosedError | PendingRollbackError | asyncpg.InternalClientError):
+        return True  # every connection is busy, or this one was lost under way and cleaning up found it gone
     if isinstance(error, asyncpg.PostgresError):
         return str(error.sqlstate)[:2] in OUTAGE_CLASSES
     if isinstance(error, RuntimeError):
