@@ -393,7 +393,12 @@ async def rebuild(stage: Stage) -> None:
         await state.dealer.forget(sale.id)
         await dealing.load(state, sale.id, state.clock())
         seconds = stage.crowd.now - begun
-        taken = (await state.dealer.taken(sale.id, [sale.offer_id])).get(sale.offer_id)
+        # A worker may be loading it too: then it tells nothing for a moment.
+        told: dict[str, int] = {}
+        while not told and stage.crowd.now < begun + REACH_SECONDS:
+            told = await state.dealer.taken(sale.id, [sale.offer_id])
+            await asyncio.sleep(0.1)
+        taken = told.get(sale.offer_id)
     stage.report.figures["rebuild"] = {"units": units, "seconds": round(seconds, 2)}
     if taken != units:
         stage.report.fail(f"{units} units were rebuilt as {taken}")
