@@ -22,13 +22,14 @@ from app.domain.errors import DatabaseUnavailable, DealerUnavailable, GroupClose
 from app.domain.groups import FINAL_GROUP_STATES, GroupState, group_deadline, next_state
 from app.domain.ladders import price_at
 from app.domain.money import order_amount
-from app.domain.orders import ACTIVE_ORDER_STATES, OrderState, hold_deadline
+from app.domain.orders import OrderState, hold_deadline
 from app.gateways.bulk import Bulk, among
 from app.gateways.database import is_outage
 from app.gateways.dealer import Claim
 from app.models import Event, Group, Member, Offer, Order, Purchase, Sale, Seat, Unit
 from app.schemas.orders import OrderPublic
 from app.services.answers import Asked
+from app.services.dealing import living_orders
 from app.services.locks import LOCK_GROUPS, LOCK_GROUPS_WAITING
 from app.services.terms import SaleFacts, remember_group
 from app.services.transactions import event_values
@@ -180,21 +181,10 @@ async def publish(state: State, batches: Sequence["_Batch"]) -> list[None]:
     with suppress(DealerUnavailable):  # then the reaper finds them
         for sale_id, order_ids in committed.items():
             lost = await state.dealer.settle(sale_id, order_ids)
-            if lost and await _holding(state, lost):
+            if lost and await living_orders(state, lost):
                 # Redis was flushed, or the commit took so long that the reaper had given the places back.
                 await state.dealer.forget(sale_id)
     return [None] * len(batches)
-
-
-async def _holding(state: State, order_ids: Sequence[str]) -> bool:
-    """Whether one of these orders still holds its places."""
-    async with state.database.snapshot() as session:
-        found = await session.exec(
-            select(Order.id)
-            .where(col(Order.id).in_(order_ids), col(Order.state).in_(ACTIVE_ORDER_STATES))
-            .limit(1),
-        )
-        return found.first() is not None
 
 
 @dataclass(slots=True)

@@ -220,17 +220,21 @@ async def reap(state: State, sale_id: str, now: datetime) -> int:
 
 
 async def _reap(state: State, sale_id: str, claims: Sequence[Claim]) -> int:
-    async with state.database.snapshot() as session:
-        living = select(Order.id).where(
-            col(Order.id).in_([claim.order_id for claim in claims]),
-            col(Order.state).in_(ACTIVE_ORDER_STATES),
-        )
-        found = set((await session.exec(living)).all())
+    found = await living_orders(state, [claim.order_id for claim in claims])
     await state.dealer.settle(sale_id, found)
     dead = [claim for claim in claims if claim.order_id not in found]
     for claim in dead:
         await state.dealer.release(sale_id, claim.order_id, claim.offer_id, claim.group_id)
     return len(dead)
+
+
+async def living_orders(state: State, order_ids: Sequence[str]) -> set[str]:
+    """Those of these orders that hold their places, as the rows say."""
+    async with state.database.snapshot() as session:
+        found = await session.exec(
+            select(Order.id).where(col(Order.id).in_(order_ids), col(Order.state).in_(ACTIVE_ORDER_STATES)),
+        )
+        return set(found.all())
 
 
 async def sync(state: State, sale_id: str, now: datetime) -> int:

@@ -100,7 +100,7 @@ Ladders = Mapping[str, Sequence[Step]]
 
 
 async def read_ladders(session: AsyncSession, group_ids: Collection[str]) -> dict[str, dict[str, list[Step]]]:
-    """The price ladders one can join on, by group and offer; without groups that have none."""
+    """The price ladders of groups, by group and offer; without groups that have none."""
     rows = await session.exec(
         select(Group.id, Sale, Offer)
         .join(Sale, col(Sale.id) == Group.sale_id)
@@ -211,7 +211,8 @@ async def _succeed(work: Work, group: Group) -> None:
     if moved is None:
         return
     work.closed.append(moved)
-    prices = await _settled_prices(work, group, len(orders))
+    ladders = (await read_ladders(work.session, [group.id])).get(group.id, {})
+    prices = {offer_id: price_at(steps, len(orders)) for offer_id, steps in ladders.items()}
     for order in orders:
         settled = prices.get(order.offer_id)
         confirmed = await work.advance(
@@ -227,15 +228,6 @@ async def _succeed(work: Work, group: Group) -> None:
         record_order(work, confirmed, OrderState.PAID)
         if settled is not None and (owed := gap(order.unit_price, settled, order.quantity)):
             await refunds.promise_gap(work, confirmed, owed)
-
-
-async def _settled_prices(work: Work, group: Group, heads: int) -> dict[str, int]:
-    """What a unit costs with so many heads, by offer; without offers that have no ladder."""
-    sale = await work.session.get_one(Sale, group.sale_id)
-    offers = await work.session.exec(
-        select(Offer).where(Offer.sale_id == group.sale_id, Offer.product_id == group.product_id),
-    )
-    return {offer.id: price_at(offer.steps(sale.terms()), heads) for offer in offers.all() if offer.ladder}
 
 
 async def _move(work: Work, group: Group, target: GroupState, **values: datetime | FailReason) -> Group | None:

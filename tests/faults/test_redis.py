@@ -28,8 +28,8 @@ from app.workers import groups as groups_worker
 from app.workers import holds as holds_worker
 from chaos.check import count_places
 from tests.conftest import create_database
+from tests.service import Member, Service, free_port, gather_limited, running_service
 from tests.service import Sale as Offered
-from tests.service import Service, free_port, gather_limited, running_service
 
 
 class OwnValkey:
@@ -674,15 +674,21 @@ async def test_a_sale_that_cannot_be_loaded_holds_up_no_other(
     await pipe.call("UNLINK", Keys(busy.id).loading)
 
 
-async def test_what_is_given_back_and_paid_during_a_load_is_found_again(
-    service: Service, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Orders of a sale change when its rows were read, and before they are written to Redis."""
+async def group_of_two(service: Service) -> tuple[Offered, Member, Member, dict[str, Any], str]:
+    """A sale, two members, what the first was answered, and the second's order; nothing is in flight."""
     sale = await service.sale(stocks=[5], group_size=4)
     leader, friend = await service.members(2)
     opened = (await leader.open(sale)).json()
     joined = (await friend.join(sale, opened["group"]["id"])).json()["order"]["id"]
     await service.state.drain()
+    return sale, leader, friend, opened, joined
+
+
+async def test_what_is_given_back_and_paid_during_a_load_is_found_again(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Orders of a sale change when its rows were read, and before they are written to Redis."""
+    sale, leader, friend, opened, joined = await group_of_two(service)
     dealer, write = service.state.dealer, type(service.state.dealer).write
 
     async def change_and_write(*arguments: Any, **options: Any) -> bool:
@@ -703,11 +709,7 @@ async def test_a_word_in_the_middle_of_a_load_leaves_no_half(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its claims are written and its groups are not, when an order is cancelled and another is paid."""
-    sale = await service.sale(stocks=[5], group_size=4)
-    leader, friend = await service.members(2)
-    opened = (await leader.open(sale)).json()
-    joined = (await friend.join(sale, opened["group"]["id"])).json()["order"]["id"]
-    await service.state.drain()
+    sale, _, _, opened, joined = await group_of_two(service)
     pack, dealer = images.pack, service.state.dealer
     said: list[bool] = []
 
