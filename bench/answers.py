@@ -29,6 +29,7 @@ GROUP: dict[str, Any] = {
         {"number": number, "name": f"m***{number}", "leader": number == 1, "paid": False, "you": False}
         for number in (1, 2, 3)
     ],
+    "prices": [],
 }
 ORDER: dict[str, Any] = {
     "id": f"ord_{ID}",
@@ -38,6 +39,7 @@ ORDER: dict[str, Any] = {
     "seat_number": 3,
     "quantity": 1,
     "unit_price": 4900,
+    "settled_price": None,
     "amount": 4900,
     "currency": "CNY",
     "state": "held",
