@@ -25,8 +25,9 @@ env: $(FOR_CHECKING) ## Make .venv with what the service, the checks and the tes
 run: $(FOR_RUNNING) ## Try it: API, workers, SQLite, Valkey and sample data (PORT=8000 DATA=data)
 	@exec $(BIN)/python -m app run --port "$(PORT)" --data "$(DATA)"
 
-demo: $(FOR_RUNNING) ## Have many members buy at a running service (URL=... MEMBERS=200 KEY=...)
-	@exec $(BIN)/python -m app demo --url "$(URL)" $(if $(MEMBERS),--members "$(MEMBERS)") $(if $(KEY),--key "$(KEY)")
+demo: $(FOR_RUNNING) ## Have many members buy at a running service (URL=... MEMBERS=200 SCENE=... KEY=...)
+	@exec $(BIN)/python -m app demo --url "$(URL)" $(if $(MEMBERS),--members "$(MEMBERS)") \
+		$(if $(SCENE),--scene "$(SCENE)") $(if $(KEY),--key "$(KEY)")
 
 key: $(FOR_RUNNING) ## Make an operator's API key (SCOPES="catalog sales orders invariants" DATA=data)
 	@$(BIN)/python -m app keys create --data "$(DATA)" $(addprefix --scope ,$(SCOPES))

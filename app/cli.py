@@ -90,12 +90,20 @@ def migrate() -> None:
 def demo(
     url: Annotated[str, typer.Option(help="A running service")] = "http://127.0.0.1:8000",
     key: Annotated[str, typer.Option(envvar="KEY", help="Operator key; default: the sample data's")] = SAMPLE_KEY,
-    members: Annotated[int, typer.Option(min=8, max=2000, help="How many members take part")] = 200,
+    members: Annotated[int, typer.Option(min=8, max=2000, help="How many members buy together")] = 200,
+    scene: Annotated[str, typer.Option(help="`group`, or one way to sell: ladder, …")] = "group",
 ) -> None:
-    """Have many members buy together at a running service, and check its promises afterwards."""
-    from app.demo.scene import play  # noqa: PLC0415 - nothing else needs a terminal and its colours
+    """Have many members buy together at a running service, or play one scene; check its promises afterwards."""
+    # Nothing else needs a terminal and its colours.
+    from app.demo.scene import play  # noqa: PLC0415
+    from app.demo.scenes import SCENES  # noqa: PLC0415
+    from app.demo.scenes.scene import run as run_scene  # noqa: PLC0415
 
-    raise typer.Exit(asyncio.run(play(url, key, members)))
+    if scene == "group":
+        raise typer.Exit(asyncio.run(play(url, key, members)))
+    if scene not in SCENES:
+        _stop(f"SCENE: there is none of the name {scene}; there are group, {', '.join(SCENES)}")
+    raise typer.Exit(asyncio.run(run_scene(url, key, scene, SCENES[scene])))
 
 
 @keys.command("create")

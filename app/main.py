@@ -117,7 +117,7 @@ def create_app(settings: Settings, state: State | None = None) -> FastAPI:
             sales.router,
             groups.router,
             live.router,
-            orders.router,
+            *(orders.router, orders.sale_router),
             payments.router,
             invites.router,
         ),

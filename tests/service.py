@@ -24,6 +24,9 @@ from app.state import State, open_state
 from app.workers import dealer
 from app.workers.loop import JOBS, SANDBOX_JOB
 
+FLASH: dict[str, Any] = {"kind": "flash", "group_size": 1, "group_ttl_seconds": None, "hold_ttl_seconds": 300}
+"""Terms of a flash sale."""
+
 
 @dataclass(slots=True)
 class Clock:
@@ -79,6 +82,10 @@ class Member:
     async def join(self, sale: Sale, group_id: str, *, key: str | None = None, **body: Any) -> httpx.Response:
         """Join a group with the sale's first offer."""
         return await self.post(f"/v1/groups/{group_id}/seats", {"offer_id": sale.offer} | body, key=key)
+
+    async def buy(self, sale: Sale, *, key: str | None = None, **body: Any) -> httpx.Response:
+        """Buy the first offer of a flash sale, alone."""
+        return await self.post(f"/v1/sales/{sale.id}/orders", {"offer_id": sale.offer} | body, key=key)
 
     async def start_payment(self, order_id: str, *, key: str | None = None) -> str:
         """The address to pay an order at."""

@@ -69,3 +69,32 @@ async def test_a_place_that_does_not_exist_cannot_be_taken(empty_database: str, 
         with pytest.raises(IntegrityError, match=f"ck_{table}_number"):
             async with database.engine.begin() as connection:
                 await connection.execute(text(statement))
+
+
+FIRST_ROWS = """
+INSERT INTO communities (id, name, purpose, audience, created_at) VALUES ('com', '茶友', '', '', '2026-01-01');
+INSERT INTO products (id, title, description, created_at) VALUES ('prd', '龙井', '', '2026-01-01');
+INSERT INTO skus (id, product_id, name) VALUES ('sku', 'prd', '罐');
+INSERT INTO sales (id, community_id, kind, title, description, state, currency, opens_at, closes_at, group_size,
+                   group_ttl_seconds, hold_ttl_seconds, order_limit, member_limit, created_at, changed_at)
+VALUES ('sal', 'com', 'group', '三人团', '', 'live', 'CNY', '2026-01-01', '2026-01-02', 3,
+        60, 60, 1, 1, '2026-01-01', '2026-01-01');
+INSERT INTO offers (id, sale_id, product_id, sku_id, price, stock) VALUES ('off', 'sal', 'prd', 'sku', 4900, 3)
+"""
+
+
+async def test_rows_outlive_the_migrations(empty_database: str) -> None:
+    async with open_database(empty_database, 1) as database:
+        await asyncio.to_thread(command.upgrade, _alembic(database.url), "0001")
+        async with database.engine.begin() as connection:
+            for statement in FIRST_ROWS.split(";"):
+                await connection.execute(text(statement))
+        await database.migrate()
+        async with database.engine.connect() as connection:
+            rows = await connection.execute(
+                text("SELECT kind, group_size, price FROM sales JOIN offers ON offers.sale_id = sales.id"),
+            )
+            assert [tuple(row) for row in rows] == [("group", 3, 4900)]
+            if connection.dialect.name == "sqlite":
+                assert (await connection.exec_driver_sql("PRAGMA foreign_key_check")).all() == []
+        await asyncio.to_thread(command.downgrade, _alembic(database.url), "0001")

@@ -237,6 +237,14 @@ class SalePaused(ConflictError):
 
 
 @dataclass(eq=False)
+class WrongKind(ConflictError):
+    code = "wrong_kind"
+    en = "This sale is of another kind, and sells in another way"
+    zh = "该活动的类型不同，请使用对应的购买方式"
+    kind: str
+
+
+@dataclass(eq=False)
 class SoldOut(ConflictError):
     code = "sold_out"
     en = "Sold out"

@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from app.domain.machines import Table
-from app.domain.sales import SaleTerms
+from app.domain.sales import SaleKind, SaleTerms
 
 
 class GroupState(StrEnum):
@@ -30,8 +30,11 @@ class FailReason(StrEnum):
 
 
 def group_deadline(terms: SaleTerms, now: datetime) -> datetime:
-    """When a group opened at `now` must be full and paid: its own time, but never after the sale."""
-    return min(now + timedelta(seconds=terms.group_ttl_seconds), terms.closes_at)
+    """When a group opened at `now` must be full and paid: its own time, but never after the sale. Who buys alone
+    has all the time to pay, also at the last moment of a sale.
+    """
+    own_end = now + timedelta(seconds=terms.group_ttl_seconds)
+    return min(own_end, terms.closes_at) if terms.kind == SaleKind.GROUP else own_end
 
 
 def overdue_reason(terms: SaleTerms, opened_at: datetime, deadline_at: datetime) -> FailReason:

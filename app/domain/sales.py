@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from app.domain.errors import InvalidTerms, OrderLimit, SaleEnded, SaleNotOpen, SalePaused
+from app.domain.errors import InvalidTerms, OrderLimit, SaleEnded, SaleNotOpen, SalePaused, WrongKind
 from app.domain.machines import Table
 
 MAX_GROUP_SIZE = 500
@@ -15,7 +15,11 @@ MAX_TTL_SECONDS = 30 * 24 * 3600
 
 
 class SaleKind(StrEnum):
+    """How one buys: with others in a group, or alone, in a group of one."""
+
     GROUP = "group"
+    FLASH = "flash"
+    BARGAIN = "bargain"
 
 
 class SaleState(StrEnum):
@@ -39,6 +43,7 @@ SALE_TRANSITIONS: Table[SaleState] = {
 class SaleTerms:
     """The rules of a sale as they stood when they were read."""
 
+    kind: SaleKind
     state: SaleState
     opens_at: datetime
     closes_at: datetime
@@ -54,13 +59,15 @@ class SaleTerms:
 def check_terms(terms: SaleTerms) -> None:
     """Refuse terms under which a sale could not work.
 
-    Raises `InvalidTerms`: the window is empty, a hold outlives the group it is for, or a group would need more
-    seats than it has.
+    Raises `InvalidTerms`: the window is empty, a hold outlives the group it is for, a group would need more seats
+    than it has, or one seat where members buy together, or more where they buy alone.
     """
     if terms.closes_at <= terms.opens_at:
         raise InvalidTerms(field="closes_at", reason="must be after opens_at")
     if terms.hold_ttl_seconds > terms.group_ttl_seconds:
         raise InvalidTerms(field="hold_ttl_seconds", reason="must not exceed group_ttl_seconds")
+    if (terms.kind == SaleKind.GROUP) != (terms.group_size > 1):
+        raise InvalidTerms(field="group_size", reason="must be 2 or more in a group sale, and 1 in any other")
     if terms.min_size is not None and terms.min_size > terms.group_size:
         raise InvalidTerms(field="min_size", reason="must not exceed group_size")
 
@@ -82,6 +89,12 @@ def check_open(terms: SaleTerms, now: datetime) -> None:
         raise SaleEnded
     if terms.state == SaleState.PAUSED:
         raise SalePaused
+
+
+def check_kind(terms: SaleTerms, kind: SaleKind) -> None:
+    """Refuse to buy in another way than the sale sells. Raises `WrongKind`."""
+    if terms.kind != kind:
+        raise WrongKind(kind=terms.kind)
 
 
 def check_quantity(terms: SaleTerms, quantity: int) -> None:

@@ -17,7 +17,7 @@ from app.models.columns import check, id_field, loose_link_field, state_field, w
 class Group(SQLModel, table=True):
     __tablename__ = "groups"
     __table_args__ = (
-        check("size", f"size BETWEEN 2 AND {MAX_GROUP_SIZE}"),
+        check("size", f"size BETWEEN 1 AND {MAX_GROUP_SIZE}"),
         check("ended", "(ended_at IS NOT NULL) = (state IN ('failed', 'succeeded'))"),
         check("succeeded_in_time", "state <> 'succeeded' OR ended_at <= deadline_at"),
         check("failed_with_reason", "(fail_reason IS NOT NULL) = (state = 'failed')"),

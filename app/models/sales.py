@@ -24,7 +24,7 @@ class Sale(SQLModel, table=True):
     __tablename__ = "sales"
     __table_args__ = (
         check("window", "opens_at < closes_at"),
-        check("group_size", f"group_size BETWEEN 2 AND {MAX_GROUP_SIZE}"),
+        check("group_size", f"group_size BETWEEN 1 AND {MAX_GROUP_SIZE} AND (kind = 'group') = (group_size > 1)"),
         check("min_size", "min_size IS NULL OR min_size BETWEEN 1 AND group_size"),
         check("ttls", "hold_ttl_seconds BETWEEN 1 AND group_ttl_seconds"),
         check("order_limit", f"order_limit BETWEEN 1 AND {MAX_ORDER_LIMIT}"),
@@ -55,6 +55,7 @@ class Sale(SQLModel, table=True):
     def terms(self) -> SaleTerms:
         """The sale's rules, as the domain reads them."""
         return SaleTerms(
+            kind=self.kind,
             state=self.state,
             opens_at=self.opens_at,
             closes_at=self.closes_at,

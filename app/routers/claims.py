@@ -29,6 +29,7 @@ from app.domain.errors import (
     SaleNotOpen,
     SalePaused,
     SoldOut,
+    WrongKind,
 )
 from app.routers.examples import CLAIM
 from app.schemas.groups import ClaimCreate
@@ -48,6 +49,7 @@ CLAIM_ERRORS = (
     AlreadyInGroup,
     MemberLimit,
     OfferNotInGroup,
+    WrongKind,
     InviteMismatch,
     SaleEnded,
     InviteExpired,

@@ -39,6 +39,18 @@ SALE_DRAFT: dict[str, Example] = {
             "offers": [{"sku_id": SKU, "price": 4900, "list_price": 6900, "stock": 300}],
         },
     },
+    "flash": {
+        "summary": "A hundred at eight o'clock, one each 秒杀",
+        "value": {
+            "community_id": COMMUNITY,
+            "kind": "flash",
+            "title": "秒杀 · 明前龙井",
+            "opens_at": "2026-01-01T00:00:00Z",
+            "closes_at": "2099-12-31T16:00:00Z",
+            "hold_ttl_seconds": 300,
+            "offers": [{"sku_id": SKU, "price": 1900, "list_price": 6900, "stock": 100}],
+        },
+    },
     "ladder": {
         "summary": "Two are enough, and more pay less 阶梯团",
         "value": {

@@ -1,8 +1,8 @@
 """The fast lane: what everybody does at eight o'clock, served without what it does not use.
 
-Its routes are declared like all others, in `groups.py` and `sales.py`, and call the same service functions. The
-lane takes a request only when its form is beyond doubt; everything else, and so every error about the form, is left
-to the declared route. `tests/http/test_lane.py` holds one against the other.
+Its routes are declared like all others, in `groups.py`, `orders.py` and `sales.py`, and call the same service
+functions. The lane takes a request only when its form is beyond doubt; everything else, and so every error about
+the form, is left to the declared route. `tests/http/test_lane.py` holds one against the other.
 """
 
 import re
@@ -44,13 +44,14 @@ SALE, GROUP = re.compile("sal_[0-9a-f]{32}"), re.compile("grp_[0-9a-f]{32}")
 CLAIMS: dict[tuple[str, str], tuple[re.Pattern[str], Claim]] = {
     ("sales", "groups"): (SALE, claims.open_group),
     ("groups", "seats"): (GROUP, claims.join),
+    ("sales", "orders"): (SALE, claims.buy),
 }
 SHOWS: dict[str, tuple[re.Pattern[str], Show]] = {"sales": (SALE, _show_sale), "groups": (GROUP, views.show_group)}
 
 
 class Lane:
-    """ASGI middleware: serves `POST /v1/sales/{id}/groups`, `POST /v1/groups/{id}/seats`, `GET /v1/sales/{id}` and
-    `GET /v1/groups/{id}`, and passes on the rest.
+    """ASGI middleware: serves `POST /v1/sales/{id}/groups`, `POST /v1/sales/{id}/orders`,
+    `POST /v1/groups/{id}/seats`, `GET /v1/sales/{id}` and `GET /v1/groups/{id}`, and passes on the rest.
     """
 
     def __init__(self, app: ASGIApp) -> None:

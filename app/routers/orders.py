@@ -1,6 +1,7 @@
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Depends, Query, status
+from fastapi.responses import Response
 
 from app.deps import MEMBER_ERRORS, OPERATOR_ERRORS, LimitQuery, MemberDep, RequestKeyDep, StateDep, require_scope
 from app.domain.errors import (
@@ -10,20 +11,44 @@ from app.domain.errors import (
     OrderNotHeld,
     OrderNotRefundable,
     OrderNotShippable,
+    SaleNotFound,
 )
 from app.domain.operators import Scope
 from app.domain.orders import OrderState
+from app.routers.claims import CLAIM_ANSWER, CLAIM_ERRORS, ClaimBody, claimed
+from app.routers.limits import ClaimHeadersDep
 from app.routers.problems import problems
 from app.schemas.fields import GroupId, OrderId, Page, SaleId
+from app.schemas.groups import ClaimAnswer
 from app.schemas.orders import OperatorOrder, OrderDetail, OrderPublic
-from app.services import orders
+from app.services import claims, orders
 
 router = APIRouter(prefix="/v1/orders", tags=["orders"])
+sale_router = APIRouter(prefix="/v1/sales/{sale_id}/orders", tags=["orders"])
 operator_router = APIRouter(
     prefix="/v1/ops/orders",
     tags=["operators: orders"],
     dependencies=[Depends(require_scope(Scope.ORDERS))],
 )
+
+
+@sale_router.post(
+    "",
+    status_code=status.HTTP_201_CREATED,
+    response_model=ClaimAnswer,
+    responses=CLAIM_ANSWER | problems(SaleNotFound, *CLAIM_ERRORS),
+    summary="Buy in a flash sale 抢购",
+)
+async def buy(
+    state: StateDep,
+    member_id: MemberDep,
+    request_key: RequestKeyDep,
+    limits: ClaimHeadersDep,
+    sale_id: SaleId,
+    body: ClaimBody,
+) -> Response:
+    """Buy alone: your order is a group of one. Pay before `order.hold_expires_at`."""
+    return claimed(await claims.buy(state, member_id, sale_id, body, request_key), limits)
 
 
 @router.get("", responses=problems(*MEMBER_ERRORS), summary="My orders 我的订单")

@@ -15,7 +15,10 @@ from app.domain.sales import (
 )
 from app.schemas.fields import Amount, Body, CommunityId, Currency, LongProse, Moment, SkuId, Title
 
-GroupSize = Annotated[int, Field(ge=2, le=MAX_GROUP_SIZE, description="Seats of each group 成团人数")]
+GroupSize = Annotated[
+    int,
+    Field(ge=1, le=MAX_GROUP_SIZE, description="Seats of each group: 2 or more in a group sale, else 1 成团人数"),
+]
 MinSize = Annotated[
     int,
     Field(
@@ -25,10 +28,15 @@ MinSize = Annotated[
     ),
 ]
 GroupTtl = Annotated[
-    int, Field(ge=1, le=MAX_TTL_SECONDS, description="How long a group may take to fill 成团时限（秒）")
+    int,
+    Field(
+        ge=1,
+        le=MAX_TTL_SECONDS,
+        description="How long a group may take to fill; without it, as long as a payment 成团时限（秒）",
+    ),
 ]
 HoldTtl = Annotated[
-    int, Field(ge=1, le=MAX_TTL_SECONDS, description="How long a seat waits for its payment 支付时限（秒）")
+    int, Field(ge=1, le=MAX_TTL_SECONDS, description="How long an order waits for its payment 支付时限（秒）")
 ]
 OrderLimit = Annotated[int, Field(ge=1, le=MAX_ORDER_LIMIT, description="Units one order may take 单笔限购")]
 MemberLimit = Annotated[
@@ -70,9 +78,9 @@ class SaleCreate(Body):
     currency: Currency = "CNY"
     opens_at: Moment
     closes_at: Moment
-    group_size: GroupSize
+    group_size: GroupSize = 1
     min_size: MinSize | None = None
-    group_ttl_seconds: GroupTtl
+    group_ttl_seconds: GroupTtl | None = None
     hold_ttl_seconds: HoldTtl
     order_limit: OrderLimit = 1
     member_limit: MemberLimit = 1

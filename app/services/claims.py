@@ -12,7 +12,7 @@ A process that dies between 1 and 2 leaves places that no order holds; `dealing.
 import asyncio
 import hashlib
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from app.domain.errors import (
     AmountTooLarge,
@@ -30,7 +30,7 @@ from app.domain.errors import (
 from app.domain.groups import group_deadline
 from app.domain.invites import check_invite
 from app.domain.money import MAX_AMOUNT
-from app.domain.sales import check_quantity
+from app.domain.sales import SaleKind, check_kind, check_quantity
 from app.gateways.bulk import Conflict
 from app.gateways.dealer import Claim, ClaimRequest, Refused
 from app.models import new_id
@@ -45,14 +45,23 @@ ATTEMPTS = 5
 TWIN_SECONDS = 0.02
 
 
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What a request asks for, in which kind of sale one asks like that, and the group to join."""
+
+    kind: SaleKind
+    body: ClaimCreate
+    group_id: str | None = None
+
+
 async def open_group(state: State, member_id: str, sale_id: str, body: ClaimCreate, request_key: str) -> bytes:
     """Open a group in a sale and take its first seat; returns a `ClaimAnswer` in JSON.
 
-    Raises the refusals of `dealing.deal`, `SaleNotFound`, `OfferNotFound`, `InviteNotFound` and those of
-    `check_invite`, `OrderLimit`, `AmountTooLarge`, `IdempotencyKeyReused`, `TokenInvalid`, `Busy`,
+    Raises the refusals of `dealing.deal`, `SaleNotFound`, `WrongKind`, `OfferNotFound`, `InviteNotFound` and those
+    of `check_invite`, `OrderLimit`, `AmountTooLarge`, `IdempotencyKeyReused`, `TokenInvalid`, `Busy`,
     `DatabaseUnavailable`.
     """
-    return await _claim(state, member_id, sale_id, None, body, request_key)
+    return await _claim(state, member_id, sale_id, Wish(SaleKind.GROUP, body), request_key)
 
 
 async def join(state: State, member_id: str, group_id: str, body: ClaimCreate, request_key: str) -> bytes:
@@ -60,16 +69,22 @@ async def join(state: State, member_id: str, group_id: str, body: ClaimCreate, r
     `OfferNotInGroup`.
     """
     group = await group_facts(state, group_id)
-    return await _claim(state, member_id, group.sale_id, group_id, body, request_key)
+    return await _claim(state, member_id, group.sale_id, Wish(SaleKind.GROUP, body, group_id), request_key)
 
 
-async def _claim(
-    state: State, member_id: str, sale_id: str, group_id: str | None, body: ClaimCreate, request_key: str
-) -> bytes:
-    text = f"{group_id or sale_id} {body.offer_id} {body.quantity} {body.invite_code}"
+async def buy(state: State, member_id: str, sale_id: str, body: ClaimCreate, request_key: str) -> bytes:
+    """Buy alone in a flash sale: a group of one, whose only seat is taken as it is opened. Raises what `open_group`
+    raises.
+    """
+    return await _claim(state, member_id, sale_id, Wish(SaleKind.FLASH, body), request_key)
+
+
+async def _claim(state: State, member_id: str, sale_id: str, wish: Wish, request_key: str) -> bytes:
+    body = wish.body
+    text = f"{wish.group_id or sale_id} {body.offer_id} {body.quantity} {body.invite_code}"
     asked = Asked(sale_id, member_id, request_key, hashlib.sha256(text.encode()).hexdigest())
     try:
-        return await _try(state, asked, group_id, body)
+        return await _try(state, asked, wish)
     except Refused as refused:
         # A refusal now does not undo an answer given before: the key decides first.
         known = refused.known or asked[:3] in state.committing
@@ -84,9 +99,9 @@ async def _claim(
         return answer
 
 
-async def _try(state: State, asked: Asked, group_id: str | None, body: ClaimCreate) -> bytes:
+async def _try(state: State, asked: Asked, wish: Wish) -> bytes:
     for _ in range(ATTEMPTS):
-        want = await _read(state, asked, group_id, body)
+        want = await _read(state, asked, wish)
         try:
             return await _take(state, asked, want)
         except Conflict:
@@ -94,10 +109,11 @@ async def _try(state: State, asked: Asked, group_id: str | None, body: ClaimCrea
     raise Busy
 
 
-async def _read(state: State, asked: Asked, group_id: str | None, body: ClaimCreate) -> Want:
+async def _read(state: State, asked: Asked, wish: Wish) -> Want:
     """What is wanted, if the rules that do not change allow it."""
-    now = state.clock()
+    now, body, group_id = state.clock(), wish.body, wish.group_id
     sale = await sale_facts(state, asked.sale_id, body.offer_id)
+    check_kind(sale.terms, wish.kind)
     offer = sale.offers[body.offer_id]
     check_quantity(sale.terms, body.quantity)
     if offer.price * body.quantity > MAX_AMOUNT:

@@ -371,8 +371,11 @@ class _Batch:
         if group.state == GroupState.OPEN and next_state(group.state, group.size, group.held, group.paid) == (
             GroupState.FILLED
         ):
-            self.filled.append(group.id)
             group.state = GroupState.FILLED
+            if want.group_id is None:
+                self.rows[Group][-1]["state"] = GroupState.FILLED  # it is opened with its last seat
+            else:
+                self.filled.append(group.id)
             self._record("group.filled", group, GroupState.OPEN, want.now)
 
     def _record(self, type_: str, group: _Filling, before: GroupState | None, now: datetime) -> None:

@@ -21,7 +21,7 @@ from app.domain.errors import (
     SkuNotFound,
 )
 from app.domain.ladders import check_ladder
-from app.domain.sales import SALE_TRANSITIONS, SaleState, check_terms
+from app.domain.sales import SALE_TRANSITIONS, SaleKind, SaleState, check_terms
 from app.models import Community, Offer, Order, Product, Sale, Sku
 from app.schemas.fields import Page
 from app.schemas.sales import OfferCreate, OfferPublic, OfferUpdate, SaleCreate, SalePublic, SaleUpdate
@@ -42,7 +42,8 @@ async def create_sale(state: State, body: SaleCreate) -> SalePublic:
         if await work.session.get(Community, body.community_id) is None:
             raise CommunityNotFound
         sale = Sale(
-            **body.model_dump(exclude={"offers"}),
+            **body.model_dump(exclude={"offers", "group_ttl_seconds"}),
+            group_ttl_seconds=body.group_ttl_seconds or body.hold_ttl_seconds,
             state=SaleState.DRAFT,
             created_at=now,
             changed_at=now,
@@ -119,7 +120,8 @@ async def resume_sale(state: State, sale_id: str) -> SalePublic:
 
 
 async def end_sale(state: State, sale_id: str) -> SalePublic:
-    """End a sale before its time: groups that are not full and paid fail now, with refunds for everybody.
+    """End a sale before its time: groups that are not full and paid fail now, with refunds for everybody. Who has
+    bought alone may still pay.
 
     Raises `SaleNotFound`, `SaleTransitionRefused`.
     """
@@ -142,7 +144,7 @@ async def end_groups_due(state: State, sale_id: str, _now: datetime) -> bool:
     """End the groups of an ended sale that were opened while it ended. True when there were any."""
     async with transaction(state, state.clock()) as work:
         sale = await _lock(work, sale_id)
-        return sale.state == SaleState.ENDED and await _cut_short(state, work, sale_id)
+        return sale.state == SaleState.ENDED and await _cut_short(state, work, sale)
 
 
 async def close_due(state: State, sale_id: str, now: datetime) -> bool:
@@ -205,15 +207,17 @@ async def _end(state: State, work: Work, sale: Sale) -> None:
     # A window needs a moment to exist in: a sale that is ended before it opened keeps its own end.
     closes_at = min(sale.closes_at, work.now) if sale.opens_at < work.now else sale.closes_at
     await _move(work, sale, SaleState.ENDED, closes_at=closes_at)
-    await _cut_short(state, work, sale.id)
+    await _cut_short(state, work, sale)
 
 
-async def _cut_short(state: State, work: Work, sale_id: str) -> bool:
-    """Let the deadline of a sale's running groups be now. False when none had a later one.
+async def _cut_short(state: State, work: Work, sale: Sale) -> bool:
+    """Let the deadline of a sale's running groups be now. False when none had a later one, or all are of one.
 
     The groups are locked first and the clock is read after, so that nobody was paid later than the deadline.
     """
-    groups = [group for group in await lock_running_groups(work.session, sale_id) if group.deadline_at > work.now]
+    if sale.kind != SaleKind.GROUP:
+        return False
+    groups = [group for group in await lock_running_groups(work.session, sale.id) if group.deadline_at > work.now]
     ids = [group.id for group in groups]
     paid = await work.session.exec(
         select(Order.group_id, func.max(Order.paid_at))

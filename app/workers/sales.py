@@ -5,7 +5,7 @@ from datetime import datetime
 from sqlmodel import col, select
 
 from app.domain.groups import FINAL_GROUP_STATES
-from app.domain.sales import SaleState
+from app.domain.sales import SaleKind, SaleState
 from app.models import Group, Sale
 from app.services.sales import close_due, end_groups_due, open_due
 from app.state import State
@@ -25,6 +25,7 @@ async def run_once(state: State, now: datetime) -> int:
             col(Group.state).not_in(FINAL_GROUP_STATES),
             Group.deadline_at > now,
             Sale.state == SaleState.ENDED,
+            Sale.kind == SaleKind.GROUP,
         )
         .distinct()
     )

@@ -32,7 +32,15 @@ from app.domain.money import MAX_AMOUNT, order_amount
 from app.domain.orders import ACTIVE_ORDER_STATES, ORDER_TRANSITIONS, OrderState, hold_deadline
 from app.domain.payments import PAYMENT_TRANSITIONS, Capture, PaymentState, RefundReason, decide_capture
 from app.domain.refunds import MAX_RETRY_SECONDS, REFUND_TRANSITIONS, retry_delay
-from app.domain.sales import SALE_TRANSITIONS, SaleState, SaleTerms, check_open, check_quantity, check_terms
+from app.domain.sales import (
+    SALE_TRANSITIONS,
+    SaleKind,
+    SaleState,
+    SaleTerms,
+    check_open,
+    check_quantity,
+    check_terms,
+)
 
 NOW = datetime(2026, 12, 12, tzinfo=UTC)
 seconds = st.integers(-10_000, 10_000)
@@ -43,6 +51,7 @@ def terms(draw: st.DrawFn) -> SaleTerms:
     opens_at = NOW + timedelta(seconds=draw(seconds))
     group_ttl = draw(st.integers(1, 5000))
     return SaleTerms(
+        kind=SaleKind.GROUP,
         state=draw(st.sampled_from(SaleState)),
         opens_at=opens_at,
         closes_at=opens_at + timedelta(seconds=draw(st.integers(1, 10_000))),
@@ -109,7 +118,7 @@ def test_quantity_is_between_one_and_the_limit(rules: SaleTerms, quantity: int) 
 
 
 def test_terms_that_cannot_work_are_refused() -> None:
-    good = SaleTerms(SaleState.DRAFT, NOW, NOW + timedelta(days=1), 3, 600, 600, 1, 1)
+    good = SaleTerms(SaleKind.GROUP, SaleState.DRAFT, NOW, NOW + timedelta(days=1), 3, 600, 600, 1, 1)
     check_terms(good)
     for field, bad in [("closes_at", NOW), ("hold_ttl_seconds", 601)]:
         with pytest.raises(InvalidTerms) as caught:

@@ -20,18 +20,20 @@ from app.domain.errors import (
     SaleTransitionRefused,
     SaleWithoutOffers,
     SkuAlreadyOffered,
+    WrongKind,
 )
 from app.domain.groups import GroupState, group_deadline
 from app.domain.ladders import Step, check_ladder, gap
 from app.domain.money import MAX_AMOUNT, order_amount
 from app.domain.orders import hold_deadline
-from app.domain.sales import SaleState, SaleTerms, check_open, check_quantity, check_terms
+from app.domain.sales import SaleKind, SaleState, SaleTerms, check_kind, check_open, check_quantity, check_terms
 from app.models import Group, Sale, Sku
 from app.schemas.sales import OfferUpdate, SaleCreate, SaleUpdate
 from app.services import groups, sales
 from app.services.deadlines import expire_group
 from tests.guards.cuts import Cut, cuts, notices
 from tests.guards.world import World
+from tests.service import FLASH
 
 SALES, DOMAIN = "app.services.sales", "app.domain.sales"
 FAR = datetime.fromisoformat("2150-01-01T00:00:00+00:00")
@@ -175,7 +177,7 @@ async def an_ended_sale_is_not_extended(world: World) -> None:
 
 @notices(
     Cut(f"{SALES}._cut_short", "min(group.deadline_at, max(now, last_paid_at.get(group.id) or now))", "now"),
-    Cut(f"{SALES}._end", "await _cut_short(state, work, sale.id)", "None"),
+    Cut(f"{SALES}._end", "await _cut_short(state, work, sale)", "None"),
 )
 async def an_early_end_is_not_before_what_was_paid(world: World) -> None:
     """The clock of the host that ends the sale is behind the one that recorded a payment."""
@@ -195,6 +197,14 @@ async def an_early_end_is_not_before_what_was_paid(world: World) -> None:
     assert (await world.row(Group, held.group_id)).deadline_at <= world.service.clock()
 
 
+@notices(*cuts(f"{SALES}._cut_short", "sale.kind != SaleKind.GROUP"))
+async def who_bought_alone_may_pay_after_the_end(world: World) -> None:
+    sale = await world.service.sale(**FLASH)
+    order = (await world.me.buy(sale)).json()["order"]
+    await sales.end_sale(world.state, sale.id)
+    assert (await world.row(Group, order["group_id"])).deadline_at > world.service.clock()
+
+
 @notices(
     *cuts(
         f"{DOMAIN}.check_open",
@@ -209,7 +219,9 @@ async def an_early_end_is_not_before_what_was_paid(world: World) -> None:
         "terms.closes_at <= terms.opens_at",
         "terms.hold_ttl_seconds > terms.group_ttl_seconds",
         "terms.min_size is not None and terms.min_size > terms.group_size",
+        "(terms.kind == SaleKind.GROUP) != (terms.group_size > 1)",
     ),
+    *cuts(f"{DOMAIN}.check_kind", "terms.kind != kind"),
     Cut(f"{DOMAIN}.check_quantity", "1 <= quantity <= terms.order_limit", "True"),
     *cuts("app.domain.money.order_amount", "unit_price < 1", "quantity < 1", "amount > MAX_AMOUNT"),
     Cut("app.domain.groups.group_deadline", "min(", "max("),
@@ -217,7 +229,7 @@ async def an_early_end_is_not_before_what_was_paid(world: World) -> None:
 )
 async def a_sale_sells_what_its_terms_allow(world: World) -> None:
     now = world.service.clock()
-    good = SaleTerms(SaleState.LIVE, now, now + timedelta(seconds=60), 2, 30, 30, 5, 1)
+    good = SaleTerms(SaleKind.GROUP, SaleState.LIVE, now, now + timedelta(seconds=60), 2, 30, 30, 5, 1)
     check_open(good, now)
     check_terms(good)
     check_quantity(good, 5)
@@ -233,9 +245,14 @@ async def a_sale_sells_what_its_terms_allow(world: World) -> None:
         replace(good, closes_at=now),
         replace(good, hold_ttl_seconds=31),
         replace(good, min_size=3),
+        replace(good, kind=SaleKind.FLASH),
+        replace(good, group_size=1),
     ):
         with pytest.raises(InvalidTerms):
             check_terms(wrong)
+    check_kind(good, SaleKind.GROUP)
+    with pytest.raises(WrongKind):
+        check_kind(good, SaleKind.FLASH)
     for quantity in (0, 6):
         with pytest.raises(OrderLimit):
             check_quantity(good, quantity)
@@ -244,6 +261,7 @@ async def a_sale_sells_what_its_terms_allow(world: World) -> None:
             order_amount(price, quantity)
     late = now + timedelta(seconds=50)
     assert group_deadline(good, late) == good.closes_at
+    assert group_deadline(replace(good, kind=SaleKind.FLASH), late) > good.closes_at
     assert hold_deadline(good, late, good.closes_at) == good.closes_at
 
 

@@ -87,7 +87,7 @@ FORGERIES: dict[str, Callable[[World], str]] = {
 
 @routes(MEMBER_ROUTES)
 async def test_member_routes_without_a_member(world: World, route: Route) -> None:
-    body = {"json": world.filled(route.examples[0])} if route.examples else {}
+    body = {"json": world.filled(route.examples[0], route)} if route.examples else {}
     needed = "credentials_missing" in route.codes(401)
     async with unchanged(world.service):
         others = ["Basic bWVtYmVyOnNlY3JldA==", "Bearer", f"Token {world.member.token}", world.service.operator_key]
@@ -105,7 +105,7 @@ async def test_member_routes_without_a_member(world: World, route: Route) -> Non
 
 @routes(MEMBER_ROUTES)
 async def test_member_routes_with_an_expired_token(world: World, route: Route) -> None:
-    body = {"json": world.filled(route.examples[0])} if route.examples else {}
+    body = {"json": world.filled(route.examples[0], route)} if route.examples else {}
     now = int(world.service.clock().timestamp())
     expired = signed(world, iat=now - 90_000, exp=now - 1)
     async with unchanged(world.service):
@@ -135,7 +135,7 @@ async def test_token_of_a_member_there_is_not(world: World) -> None:
 
 @routes(OPERATOR_ROUTES)
 async def test_operator_routes_without_a_good_key(world: World, route: Route) -> None:
-    body = {"json": world.filled(route.examples[0])} if route.examples else {}
+    body = {"json": world.filled(route.examples[0], route)} if route.examples else {}
     own = world.service.operator_key
     last = "A" if own[-1] != "A" else "B"
     wrong = {
@@ -161,7 +161,7 @@ async def test_operator_routes_without_a_good_key(world: World, route: Route) ->
 
 @routes(OPERATOR_ROUTES)
 async def test_operator_routes_need_one_scope(world: World, route: Route) -> None:
-    body = {"json": world.filled(route.examples[0])} if route.examples else {}
+    body = {"json": world.filled(route.examples[0], route)} if route.examples else {}
     state, needed = world.service.state, Scope((route.operation or {})["tags"][0].removeprefix("operators: "))
     right = await create_key(state, "right", [needed])
     wrong = [await create_key(state, "wrong", [scope for scope in Scope if scope != needed])]

@@ -97,7 +97,7 @@ async def test_field_of_a_wrong_type(world: World, route: Route) -> None:
 
 @routes(JSON_ROUTES)
 async def test_content_type_that_is_not_json(world: World, route: Route) -> None:
-    body = json.dumps(world.filled(route.examples[0])).encode()
+    body = json.dumps(world.filled(route.examples[0], route)).encode()
     kinds = [
         "text/plain",
         "application/x-www-form-urlencoded",
@@ -145,7 +145,7 @@ async def test_unsigned_body(world: World, route: Route) -> None:
 
 @routes([route for route in ROUTES if route.variables and route.name != "static"])
 async def test_id_of_a_wrong_form(world: World, route: Route) -> None:
-    body = world.filled(route.examples[0]) if route.examples else None
+    body = world.filled(route.examples[0], route) if route.examples else None
     async with unchanged(world.service):
         for name in route.variables:
             own = world.ids.get(name, "sandbox")
@@ -163,7 +163,7 @@ async def test_id_of_a_wrong_form(world: World, route: Route) -> None:
 
 @routes([route for route in ROUTES if route.variables and route.name != "static"])
 async def test_id_of_nothing(world: World, route: Route) -> None:
-    bodies = [world.filled(example) for example in route.examples] or [None]
+    bodies = [world.filled(example, route) for example in route.examples] or [None]
     unknown = {"code": token_hex(5), "provider": "nobody", "token": token_hex(12)}
     async with unchanged(world.service):
         for name in route.variables:
@@ -177,7 +177,7 @@ async def test_id_of_nothing(world: World, route: Route) -> None:
 
 @routes(JSON_ROUTES)
 async def test_id_of_nothing_in_the_body(world: World, route: Route) -> None:
-    body = world.filled(route.examples[-1])
+    body = world.filled(route.examples[-1], route)
     async with unchanged(world.service):
         for holder, name in _ids_within(body):
             own, holder[name] = holder[name], _unknown(holder[name])
@@ -192,7 +192,7 @@ def _can_be_wrong(parameter: dict[str, Any]) -> bool:
 
 @routes([route for route in ROUTES if any(map(_can_be_wrong, route.parameters))])
 async def test_parameter_of_a_wrong_form(world: World, route: Route) -> None:
-    body = world.filled(route.examples[0]) if route.examples else None
+    body = world.filled(route.examples[0], route) if route.examples else None
     sent = 0
     async with unchanged(world.service):
         for parameter in route.parameters:
@@ -214,7 +214,7 @@ async def test_parameter_of_a_wrong_form(world: World, route: Route) -> None:
 
 @routes(KEYED_ROUTES)
 async def test_idempotency_key(world: World, route: Route) -> None:
-    body = world.filled(route.examples[0]) if route.examples else None
+    body = world.filled(route.examples[0], route) if route.examples else None
     async with unchanged(world.service):
         reply = await world.ask(route, json=body, headers={"idempotency-key": None})
         check_refusal(reply, "idempotency_key_missing", route=route)

@@ -10,7 +10,7 @@ import httpx
 
 from tests.http.refusals import CHINESE
 from tests.http.routes import Route
-from tests.service import Member, Sale, Service
+from tests.service import FLASH, Member, Sale, Service
 
 
 @dataclass(slots=True)
@@ -23,6 +23,8 @@ class World:
     member: Member
     sale: Sale
     ids: dict[str, str]
+    special: dict[str, dict[str, str]]
+    """Ids that one route alone works with, by its name."""
     _languages: Iterator[dict[str, str]]
 
     @property
@@ -40,26 +42,28 @@ class World:
         wanted = self.credentials | next(self._languages) | (headers or {})
         return await self.service.http.request(
             route.method,
-            route.address(self.ids | (ids or {})),
+            route.address(self.ids | self.special.get(route.name, {}) | (ids or {})),
             headers={name: value for name, value in wanted.items() if value is not None},
             **body,
         )
 
-    def filled(self, body: Any) -> Any:
+    def filled(self, body: Any, route: Route) -> Any:
         """A request body with the ids of this world instead of the documentation's placeholders."""
+        ids = self.ids | self.special.get(route.name, {})
         if isinstance(body, dict):
-            named = {name: self.ids[name] for name in body if name in self.ids and "_" in name}
-            return {name: self.filled(value) for name, value in body.items()} | named
-        return [self.filled(value) for value in body] if isinstance(body, list) else body
+            named = {name: ids[name] for name in body if name in ids and "_" in name}
+            return {name: self.filled(value, route) for name, value in body.items()} | named
+        return [self.filled(value, route) for value in body] if isinstance(body, list) else body
 
 
 async def build_world(service: Service) -> World:
     """New things of every kind."""
     sale = await service.sale(stocks=[50, 50])
+    flash = await service.sale(**FLASH, community_id=sale.body["community_id"])
     member = await service.member("world")
     claim = (await member.open(sale)).json()
     group_id, order_id = claim["group"]["id"], claim["order"]["id"]
-    invite = (await member.post("/v1/invites", {"sale_id": sale.id})).json()
+    invite = (await member.post("/v1/invites", {"community_id": sale.body["community_id"]})).json()
     session = (await service.http.post("/v1/sessions", json={"provider": "dev", "code": "world"})).json()
     offers = (await service.http.get(f"/v1/sales/{sale.id}")).json()["offers"]
     return World(
@@ -79,5 +83,6 @@ async def build_world(service: Service) -> World:
             "refresh_token": session["refresh_token"],
             "token": (await member.start_payment(order_id)).rsplit("/", 1)[-1],
         },
+        special={"buy": {"sale_id": flash.id, "offer_id": flash.offer}},
         _languages=cycle([{}, {"accept-language": CHINESE}]),
     )

@@ -1,0 +1,13 @@
+"""Scenes: each shows one way to sell at a running service, over HTTP, and checks what it promises.
+
+A scene is a module with `play(scene)`; it is named here.
+"""
+
+from collections.abc import Awaitable, Callable
+
+from app.demo.scenes import ladder
+from app.demo.scenes.scene import Scene
+
+SCENES: dict[str, Callable[[Scene], Awaitable[None]]] = {
+    "ladder": ladder.play,
+}
