@@ -160,7 +160,7 @@ CRASH_POINTS = [
         TELL,
         "a paid seat that the dealer counts as held; the provider was not answered",
         f"{BY_COMPARING}; the provider notifies again, which changes nothing",
-        lambda _state, work: bool(work.paid),
+        lambda _state, work: bool(work.amended),
     ),
     CrashPoint(
         "refund.submitted",
@@ -199,7 +199,7 @@ CRASH_POINTS = [
         "group.failing",
         Role.WORKER,
         Moment.AFTER,
-        "app.services.groups:fail",
+        "app.services.groups:end",
         "nothing: PostgreSQL rolls it back",
         "another look at what is due",
     ),

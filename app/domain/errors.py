@@ -431,6 +431,14 @@ class InvalidTerms(InvalidError):
 
 
 @dataclass(eq=False)
+class ChoiceNotOffered(InvalidError):
+    code = "choice_not_offered"
+    en = "The sale does not offer that for groups that do not fill"
+    zh = "该活动不支持这种未成团处理方式"
+    field: str
+
+
+@dataclass(eq=False)
 class AmountTooLarge(InvalidError):
     code = "amount_too_large"
     en = "The amount is larger than we handle"

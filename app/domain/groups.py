@@ -12,15 +12,21 @@ class GroupState(StrEnum):
     FILLED = "filled"
     SUCCEEDED = "succeeded"
     FAILED = "failed"
+    MERGED = "merged"
 
 
 GROUP_TRANSITIONS: Table[GroupState] = {
-    GroupState.OPEN: frozenset({GroupState.FILLED, GroupState.SUCCEEDED, GroupState.FAILED}),
-    GroupState.FILLED: frozenset({GroupState.OPEN, GroupState.SUCCEEDED, GroupState.FAILED}),
+    GroupState.OPEN: frozenset(
+        {GroupState.FILLED, GroupState.SUCCEEDED, GroupState.FAILED, GroupState.MERGED},
+    ),
+    GroupState.FILLED: frozenset(
+        {GroupState.OPEN, GroupState.SUCCEEDED, GroupState.FAILED, GroupState.MERGED},
+    ),
     GroupState.SUCCEEDED: frozenset(),
     GroupState.FAILED: frozenset(),
+    GroupState.MERGED: frozenset(),
 }
-FINAL_GROUP_STATES = frozenset({GroupState.SUCCEEDED, GroupState.FAILED})
+FINAL_GROUP_STATES = frozenset({GroupState.SUCCEEDED, GroupState.FAILED, GroupState.MERGED})
 
 
 class FailReason(StrEnum):

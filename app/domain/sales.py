@@ -6,6 +6,7 @@ from enum import StrEnum
 
 from app.domain.errors import InvalidTerms, OrderLimit, SaleEnded, SaleNotOpen, SalePaused, WrongKind
 from app.domain.machines import Table
+from app.domain.rescues import NO_RESCUE, RescueRules
 
 MAX_GROUP_SIZE = 500
 MAX_STOCK = 10_000_000
@@ -54,6 +55,7 @@ class SaleTerms:
     member_limit: int
     min_size: int | None = None
     """Paid seats with which a group succeeds at its deadline; None: all of them."""
+    rescue: RescueRules = NO_RESCUE
 
 
 def check_terms(terms: SaleTerms) -> None:
@@ -68,6 +70,10 @@ def check_terms(terms: SaleTerms) -> None:
         raise InvalidTerms(field="hold_ttl_seconds", reason="must not exceed group_ttl_seconds")
     if (terms.kind == SaleKind.GROUP) != (terms.group_size > 1):
         raise InvalidTerms(field="group_size", reason="must be 2 or more in a group sale, and 1 in any other")
+    if terms.rescue.cover_seats >= terms.group_size:
+        raise InvalidTerms(field="rescue", reason="cover_seats must be less than group_size")
+    if terms.rescue != NO_RESCUE and terms.kind != SaleKind.GROUP:
+        raise InvalidTerms(field="rescue", reason="is for group sales")
     if terms.min_size is not None and terms.min_size > terms.group_size:
         raise InvalidTerms(field="min_size", reason="must not exceed group_size")
 

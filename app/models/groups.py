@@ -18,9 +18,11 @@ class Group(SQLModel, table=True):
     __tablename__ = "groups"
     __table_args__ = (
         check("size", f"size BETWEEN 1 AND {MAX_GROUP_SIZE}"),
-        check("ended", "(ended_at IS NOT NULL) = (state IN ('failed', 'succeeded'))"),
+        check("ended", "(ended_at IS NOT NULL) = (state IN ('failed', 'merged', 'succeeded'))"),
         check("succeeded_in_time", "state <> 'succeeded' OR ended_at <= deadline_at"),
         check("failed_with_reason", "(fail_reason IS NOT NULL) = (state = 'failed')"),
+        check("merged_into", "(merged_into IS NOT NULL) = (state = 'merged')"),
+        check("filled_up", "covered >= 0 AND extra >= 0 AND covered + extra < size"),
         Index(None, "sale_id", "state", "deadline_at"),
         Index("ix_groups_running", "deadline_at", **where("state IN ('open', 'filled')")),
     )
@@ -35,6 +37,14 @@ class Group(SQLModel, table=True):
     deadline_at: datetime
     ended_at: datetime | None = None
     fail_reason: FailReason | None = state_field(FailReason, default=None, nullable=True)
+    merged_into: str | None = loose_link_field(default=None, nullable=True)
+    """The sibling group that members of it have moved to."""
+    extended_at: datetime | None = None
+    """When it was given more time, which happens once."""
+    covered: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
+    """Seats that the merchant covers, so that it succeeds."""
+    extra: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
+    """Units that members took in place of others, so that it succeeds."""
 
 
 class Seat(SQLModel, table=True):

@@ -4,6 +4,7 @@ from sqlalchemy import Index, Text, UniqueConstraint
 from sqlmodel import Field, SQLModel
 
 from app.domain.orders import OrderState
+from app.domain.rescues import OnUnfilled
 from app.models.columns import big_field, check, id_field, loose_link_field, state_field, where
 
 
@@ -18,6 +19,8 @@ class Order(SQLModel, table=True):
         check("amount", "amount = unit_price * quantity AND amount > 0"),
         check("quantity", "quantity >= 1"),
         check("settled_price", "settled_price IS NULL OR settled_price BETWEEN 1 AND unit_price"),
+        check("min_quantity", "min_quantity IS NULL OR min_quantity BETWEEN 1 AND quantity"),
+        check("settled_quantity", "settled_quantity IS NULL OR settled_quantity BETWEEN min_quantity AND quantity"),
         check("paid_at", "paid_at IS NOT NULL OR state IN ('held', 'expired', 'cancelled')"),
         check(
             "confirmed_at",
@@ -40,7 +43,17 @@ class Order(SQLModel, table=True):
     unit_price: int = big_field()
     amount: int = big_field()
     settled_price: int | None = big_field(default=None, nullable=True)
-    """What a unit costs in the end, where the group's head count decides it."""
+    """What a unit costs in the end, where that is decided when its group closes."""
+    on_unfilled: OnUnfilled = state_field(
+        OnUnfilled, default=OnUnfilled.REFUND, sa_column_kwargs={"server_default": "refund"}
+    )
+    """What its member wants when the group does not fill."""
+    min_quantity: int | None = None
+    """Units its member wants in any case; the others only if they help to fill the group."""
+    settled_quantity: int | None = None
+    """Units it has in the end, where that was left open."""
+    moved_from: str | None = loose_link_field(default=None, nullable=True)
+    """The group it was in before."""
     currency: str = Field(max_length=3)
     state: OrderState = state_field(OrderState)
     invite_code: str | None = Field(default=None, max_length=20)

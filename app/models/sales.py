@@ -1,12 +1,14 @@
 """Sales and their offers."""
 
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import JSON, Index, UniqueConstraint
 from sqlmodel import Field, SQLModel
 
 from app.domain.ladders import Step
 from app.domain.money import MAX_AMOUNT
+from app.domain.rescues import RescueRules
 from app.domain.sales import (
     MAX_GROUP_SIZE,
     MAX_MEMBER_LIMIT,
@@ -47,6 +49,8 @@ class Sale(SQLModel, table=True):
     hold_ttl_seconds: int
     order_limit: int
     member_limit: int
+    rescue: dict[str, Any] = Field(default_factory=dict, sa_type=JSON, sa_column_kwargs={"server_default": "{}"})
+    """What is done for groups that do not fill: the fields of `RescueRules`."""
     undealt: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
     """How many transactions took places that Redis had not dealt."""
     created_at: datetime
@@ -65,6 +69,7 @@ class Sale(SQLModel, table=True):
             hold_ttl_seconds=self.hold_ttl_seconds,
             order_limit=self.order_limit,
             member_limit=self.member_limit,
+            rescue=RescueRules(**self.rescue),
         )
 
 
@@ -74,6 +79,7 @@ class Offer(SQLModel, table=True):
         UniqueConstraint("sale_id", "sku_id"),
         check("price", f"price BETWEEN 1 AND {MAX_AMOUNT}"),
         check("list_price", "list_price IS NULL OR list_price >= price"),
+        check("solo_price", f"solo_price IS NULL OR solo_price BETWEEN price AND {MAX_AMOUNT}"),
         check("stock", f"stock BETWEEN 1 AND {MAX_STOCK}"),
     )
 
@@ -83,6 +89,8 @@ class Offer(SQLModel, table=True):
     sku_id: str = link_field("skus.id")
     price: int = big_field()
     list_price: int | None = big_field(default=None, nullable=True)
+    solo_price: int | None = big_field(default=None, nullable=True)
+    """What a unit costs who would rather buy alone than go without."""
     stock: int
     ladder: list[dict[str, int]] = Field(
         default_factory=list, sa_type=JSON, sa_column_kwargs={"server_default": "[]"}

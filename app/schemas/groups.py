@@ -4,6 +4,7 @@ from typing import Annotated
 from pydantic import BaseModel, Field
 
 from app.domain.groups import FailReason, GroupState
+from app.domain.rescues import OnUnfilled
 from app.domain.sales import MAX_ORDER_LIMIT
 from app.schemas.fields import Body, InviteCode, OfferId
 from app.schemas.orders import OrderPublic
@@ -14,6 +15,19 @@ class ClaimCreate(Body):
 
     offer_id: OfferId
     quantity: Annotated[int, Field(ge=1, le=MAX_ORDER_LIMIT)] = 1
+    on_unfilled: Annotated[
+        OnUnfilled,
+        Field(strict=False, description="Your wish for the case that the group does not fill 未成团时的选择"),
+    ] = OnUnfilled.REFUND
+    min_quantity: Annotated[
+        int | None,
+        Field(
+            ge=1,
+            le=MAX_ORDER_LIMIT,
+            description="Take so few, and up to `quantity` only if that helps to fill the group; what is not needed"
+            " is refunded 至少要几件，其余仅在有助于成团时购买",
+        ),
+    ] = None
     invite_code: InviteCode | None = Field(default=None, description="Who brought you 邀请码")
 
 
@@ -40,6 +54,10 @@ class GroupCounts(BaseModel):
     deadline_at: datetime
     ended_at: datetime | None
     fail_reason: FailReason | None
+    covered: int = Field(description="Seats that the merchant covered at the end 商家补位")
+    extra: int = Field(description="Units that members took in place of others at the end 团员代购补位")
+    extended_at: datetime | None = Field(description="When it was given more time, once 延长时间")
+    merged_into: str | None = Field(description="The group that members of it were moved to 并入的团")
 
 
 class GroupSummary(GroupCounts):

@@ -5,6 +5,7 @@ from pydantic import BaseModel, Field
 from app.domain.orders import OrderState
 from app.domain.payments import PaymentOutcome, PaymentState, RefundReason
 from app.domain.refunds import RefundState
+from app.domain.rescues import OnUnfilled
 
 
 class OrderPublic(BaseModel):
@@ -17,8 +18,13 @@ class OrderPublic(BaseModel):
     unit_price: int = Field(description="Minor units")
     amount: int = Field(description="`unit_price × quantity`, minor units")
     settled_price: int | None = Field(
-        description="What a unit costs in the end, once a group with a price ladder has closed 最终单价"
+        description="What a unit costs in the end, where that is decided when the group closes 最终单价"
     )
+    on_unfilled: OnUnfilled = Field(
+        description="Your wish for the case that the group does not fill 未成团时的选择"
+    )
+    min_quantity: int | None = Field(description="Units you want in any case 至少要几件")
+    settled_quantity: int | None = Field(description="Units you have in the end, where you left it open 最终件数")
     currency: str
     state: OrderState
     invite_code: str | None

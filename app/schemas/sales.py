@@ -4,6 +4,7 @@ from typing import Annotated
 from pydantic import BaseModel, Field
 
 from app.domain.ladders import MAX_STEPS
+from app.domain.rescues import MAX_EXTENSION_SECONDS
 from app.domain.sales import (
     MAX_GROUP_SIZE,
     MAX_MEMBER_LIMIT,
@@ -60,10 +61,36 @@ Ladder = Annotated[
 ]
 
 
+class RescueRules(Body):
+    """What is done for groups that do not fill. Members choose among it when they join; without a choice, or when
+    it cannot be granted, they are refunded. Buying alone is offered by an offer's `solo_price`.
+    """
+
+    merge: bool = Field(default=False, description="Members may move to another group 并团")
+    extend_seconds: Annotated[
+        int, Field(ge=0, le=MAX_EXTENSION_SECONDS, description="Groups may get so much more time, once 延长（秒）")
+    ] = 0
+    flexible: bool = Field(default=False, description="Members may name a `min_quantity` 可选最少件数")
+    cover_seats: Annotated[
+        int,
+        Field(ge=0, lt=MAX_GROUP_SIZE, description="Seats that the merchant fills, and is shown to have 商家补位"),
+    ] = 0
+
+
+SoloPrice = Annotated[
+    Amount,
+    Field(
+        description="Price for who would rather buy alone than go without. They pay it when they join, and get the"
+        " difference back when the group succeeds 单买价"
+    ),
+]
+
+
 class OfferCreate(Body):
     sku_id: SkuId
     price: Amount
     list_price: Amount | None = Field(default=None, description="Price outside the sale, for display 原价")
+    solo_price: SoloPrice | None = None
     stock: Stock
     ladder: Ladder = Field(default_factory=list)
 
@@ -84,6 +111,7 @@ class SaleCreate(Body):
     hold_ttl_seconds: HoldTtl
     order_limit: OrderLimit = 1
     member_limit: MemberLimit = 1
+    rescue: RescueRules = Field(default_factory=RescueRules)
     offers: Annotated[list[OfferCreate], Field(max_length=20)] = Field(default_factory=list)
 
 
@@ -93,6 +121,7 @@ class OfferUpdate(Body):
     sku_id: SkuId
     price: Amount | None = None
     list_price: Amount | None = None
+    solo_price: SoloPrice | None = None
     stock: Stock | None = None
     ladder: Ladder | None = None
 
@@ -110,6 +139,7 @@ class SaleUpdate(Body):
     hold_ttl_seconds: HoldTtl | None = None
     order_limit: OrderLimit | None = None
     member_limit: MemberLimit | None = None
+    rescue: RescueRules | None = None
     offers: Annotated[list[OfferUpdate], Field(max_length=20)] | None = Field(
         default=None,
         description="Offers to add or change, by sku",
@@ -124,6 +154,7 @@ class OfferPublic(BaseModel):
     sku_name: str
     price: int = Field(description="Minor units")
     list_price: int | None
+    solo_price: int | None
     ladder: list[Step]
     stock: int
     taken: int = Field(description="Units in running or successful orders, live 已占用")
@@ -146,4 +177,5 @@ class SalePublic(BaseModel):
     hold_ttl_seconds: int
     order_limit: int
     member_limit: int
+    rescue: RescueRules
     offers: list[OfferPublic]

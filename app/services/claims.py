@@ -30,6 +30,7 @@ from app.domain.errors import (
 from app.domain.groups import group_deadline
 from app.domain.invites import check_invite
 from app.domain.money import MAX_AMOUNT
+from app.domain.rescues import OnUnfilled, check_choice
 from app.domain.sales import SaleKind, check_kind, check_quantity
 from app.gateways.bulk import Conflict
 from app.gateways.dealer import Claim, ClaimRequest, Refused
@@ -82,6 +83,8 @@ async def buy(state: State, member_id: str, sale_id: str, body: ClaimCreate, req
 async def _claim(state: State, member_id: str, sale_id: str, wish: Wish, request_key: str) -> bytes:
     body = wish.body
     text = f"{wish.group_id or sale_id} {body.offer_id} {body.quantity} {body.invite_code}"
+    if body.on_unfilled != OnUnfilled.REFUND or body.min_quantity is not None:
+        text += f" {body.on_unfilled} {body.min_quantity}"
     asked = Asked(sale_id, member_id, request_key, hashlib.sha256(text.encode()).hexdigest())
     try:
         return await _try(state, asked, wish)
@@ -116,7 +119,8 @@ async def _read(state: State, asked: Asked, wish: Wish) -> Want:
     check_kind(sale.terms, wish.kind)
     offer = sale.offers[body.offer_id]
     check_quantity(sale.terms, body.quantity)
-    if offer.price * body.quantity > MAX_AMOUNT:
+    check_choice(sale.terms.rescue, body.on_unfilled, body.quantity, body.min_quantity, offer.solo_price)
+    if max(offer.price, offer.solo_price or 0) * body.quantity > MAX_AMOUNT:
         raise AmountTooLarge(limit=MAX_AMOUNT)
     if group_id is not None:
         group = await group_facts(state, group_id)
@@ -139,6 +143,8 @@ async def _read(state: State, asked: Asked, wish: Wish) -> Want:
         offer=offer,
         quantity=body.quantity,
         group_id=group_id,
+        on_unfilled=body.on_unfilled,
+        min_quantity=body.min_quantity,
         # Nobody brings themselves.
         invite_code=invite.code if invite is not None and invite.member_id != asked.member_id else None,
         now=now,

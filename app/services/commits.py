@@ -23,6 +23,7 @@ from app.domain.groups import FINAL_GROUP_STATES, GroupState, group_deadline, ne
 from app.domain.ladders import price_at
 from app.domain.money import order_amount
 from app.domain.orders import OrderState, hold_deadline
+from app.domain.rescues import OnUnfilled
 from app.gateways.bulk import Bulk, among
 from app.gateways.database import is_outage
 from app.gateways.dealer import Claim
@@ -77,6 +78,8 @@ class Want:
     offer: Offer
     quantity: int
     group_id: str | None
+    on_unfilled: OnUnfilled
+    min_quantity: int | None
     invite_code: str | None
     now: datetime
 
@@ -199,6 +202,7 @@ class _Filling:
     size: int
     opened_at: datetime
     deadline_at: datetime
+    extended_at: datetime | None = None
     held: int = 0
     paid: int = 0
 
@@ -217,6 +221,10 @@ class _Filling:
             "deadline_at": self.deadline_at,
             "ended_at": None,
             "fail_reason": None,
+            "covered": 0,
+            "extra": 0,
+            "extended_at": self.extended_at,
+            "merged_into": None,
         }
 
 
@@ -261,7 +269,9 @@ class _Batch:
                 return GroupClosed()
         group.held += 1
         price = want.offer.price
-        if want.offer.ladder:
+        if want.on_unfilled == OnUnfilled.SOLO:
+            price = want.offer.solo_price or price
+        elif want.offer.ladder:
             price = price_at(want.offer.steps(want.sale.terms), group.paid + 1)
         order = {
             "id": claim.order_id,
@@ -274,6 +284,9 @@ class _Batch:
             "unit_price": price,
             "amount": order_amount(price, want.quantity),
             "settled_price": None,
+            "on_unfilled": want.on_unfilled,
+            "min_quantity": want.min_quantity,
+            "settled_quantity": None,
             "currency": want.sale.currency,
             "state": OrderState.HELD,
             "invite_code": want.invite_code,

@@ -248,22 +248,35 @@ async def sync(state: State, sale_id: str, now: datetime) -> int:
         await load(state, sale_id, now)
         return 0
     mended = 0
-    for order_id, group_id, offer_id, order_state in await _changed_orders(state, sale_id, compared_at):
-        if order_state in ACTIVE_ORDER_STATES:
-            mended += await state.dealer.mark_paid(sale_id, order_id, group_id)
+    for order in await _changed_orders(state, sale_id, compared_at):
+        if order.state in ACTIVE_ORDER_STATES:
+            mended += await state.dealer.amend(sale_id, order)
         else:
-            mended += await state.dealer.release(sale_id, order_id, offer_id, group_id)
+            mended += await state.dealer.release(sale_id, order.id, order.offer_id, order.group_id)
+    for group_id, deadline_at in await _extended_groups(state, sale_id, compared_at):
+        await state.dealer.extend_group(sale_id, group_id, deadline_at)
     await state.dealer.note_compared(sale_id, now)
     return mended
 
 
 async def _changed_orders(state: State, sale_id: str, since: datetime) -> Sequence[Any]:
     statement: Any = sqlalchemy.select(
-        *(col(Order.id), col(Order.group_id), col(Order.offer_id), col(Order.state)),
+        *(col(Order.id), col(Order.offer_id), col(Order.state), col(Order.quantity), col(Order.settled_quantity)),
+        *(col(Order.group_id), col(Order.seat_number), col(Order.moved_from)),
     ).where(
         col(Order.sale_id) == sale_id,
         col(Order.changed_at) >= since - LATE_COMMIT,
         col(Order.state) != OrderState.HELD,
+    )
+    async with state.database.snapshot() as session:
+        return (await (await session.connection()).execute(statement)).all()
+
+
+async def _extended_groups(state: State, sale_id: str, since: datetime) -> Sequence[Any]:
+    statement: Any = sqlalchemy.select(col(Group.id), col(Group.deadline_at)).where(
+        col(Group.sale_id) == sale_id,
+        col(Group.state).not_in(FINAL_GROUP_STATES),
+        col(Group.extended_at) >= since - LATE_COMMIT,
     )
     async with state.database.snapshot() as session:
         return (await (await session.connection()).execute(statement)).all()

@@ -3,9 +3,10 @@
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 import sqlalchemy
-from sqlalchemy import Integer, and_, case, func
+from sqlalchemy import Integer, and_, case, func, or_
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -16,18 +17,17 @@ from app.domain.groups import (
     FailReason,
     GroupState,
     next_state,
-    overdue_reason,
 )
-from app.domain.ladders import Step, gap, next_step, price_at
+from app.domain.ladders import Step, next_step, price_at
 from app.domain.members import mask_name
 from app.domain.orders import ORDER_TRANSITIONS, PAID_SEAT_STATES, OrderState
-from app.domain.payments import RefundReason
-from app.domain.sales import SaleState, smallest
+from app.domain.rescues import Plan
+from app.domain.sales import SaleState
 from app.models import Group, Member, Offer, Order, Sale, Seat
 from app.schemas.groups import GroupList, GroupPublic, GroupSummary, PricePublic, SeatPublic
 from app.services import refunds
 from app.services.locks import lock_orders
-from app.services.places import give_back, record_order
+from app.services.places import give_units_back, record_order
 from app.services.transactions import Work
 from app.state import State
 
@@ -173,77 +173,89 @@ async def settle(work: Work, group: Group) -> None:
         case group.state:
             pass
         case GroupState.SUCCEEDED:
-            await _succeed(work, group)
-        case GroupState.FAILED:
-            await fail(work, group, FailReason.EMPTY)
+            await succeed(work, group, Plan())
+        case GroupState.FAILED as target:
+            await end(work, group, target, ended_at=work.now, fail_reason=FailReason.EMPTY)
         case target:
-            await _move(work, group, target)
+            await move(work, group, target)
 
 
-async def fail(work: Work, group: Group, reason: FailReason) -> None:
-    """End a locked group without success: unpaid orders expire, paid ones are refunded, all places return."""
-    moved = await _move(work, group, GroupState.FAILED, ended_at=work.now, fail_reason=reason)
-    if moved is None:
-        return
-    work.closed.append(moved)
-    for order in await lock_orders(work.session, group.id, OrderState.HELD):
-        await give_back(work, order, OrderState.EXPIRED)
-    for order in await lock_orders(work.session, group.id, OrderState.PAID):
-        await give_back(work, order, OrderState.REFUNDING)
-        await refunds.promise_kept(work, order, RefundReason.GROUP_FAILED)
+async def end(work: Work, group: Group, target: GroupState, **values: Any) -> None:
+    """End a locked group, unless it has ended. Its places have their own way."""
+    moved = await move(work, group, target, **values)
+    if moved is not None:
+        work.closed.append(moved)
 
 
-async def close(work: Work, group: Group, sale: Sale) -> None:
-    """End a locked group whose time is up: with success when enough have paid, which need not be all."""
-    seats = await read_seats(work.session, group.id)
-    if sum(seat.paid for seat in seats) < smallest(sale.terms()):
-        await fail(work, group, overdue_reason(sale.terms(), group.opened_at, group.deadline_at))
-        return
-    for order in await lock_orders(work.session, group.id, OrderState.HELD):
-        await give_back(work, order, OrderState.EXPIRED)
-    await _succeed(work, group)
-
-
-async def _succeed(work: Work, group: Group) -> None:
+async def succeed(work: Work, group: Group, plan: Plan) -> None:
+    """End a locked group with success for everybody who has paid; `plan` says how it was filled up."""
     orders = await lock_orders(work.session, group.id, OrderState.PAID)
     ended_at = max(order.paid_at for order in orders if order.paid_at is not None)
-    moved = await _move(work, group, GroupState.SUCCEEDED, ended_at=ended_at)
-    if moved is None:
-        return
-    work.closed.append(moved)
-    ladders = (await read_ladders(work.session, [group.id])).get(group.id, {})
-    prices = {offer_id: price_at(steps, len(orders)) for offer_id, steps in ladders.items()}
+    extra = sum(plan.extra.values())
+    await end(work, group, GroupState.SUCCEEDED, ended_at=ended_at, covered=plan.covered, extra=extra)
+    prices = await _final_prices(work.session, group.id, len(orders) + extra)
     for order in orders:
-        settled = prices.get(order.offer_id)
-        confirmed = await work.advance(
-            ORDER_TRANSITIONS,
-            order,
-            OrderState.CONFIRMED,
-            confirmed_at=work.now,
-            changed_at=work.now,
-            settled_price=None if settled is None else min(settled, order.unit_price),
-        )
-        if confirmed is None:
-            continue
-        record_order(work, confirmed, OrderState.PAID)
-        if settled is not None and (owed := gap(order.unit_price, settled, order.quantity)):
-            await refunds.promise_gap(work, confirmed, owed)
+        await confirm(work, order, prices.get(order.offer_id), plan.extra.get(order.id, 0))
 
 
-async def _move(work: Work, group: Group, target: GroupState, **values: datetime | FailReason) -> Group | None:
+async def confirm(work: Work, order: Order, price: int | None, extra: int) -> None:
+    """Let a paid order go through. It comes to `price` for a unit, never to more than was paid; None leaves that
+    as it is. Of spare units it keeps so many; what was paid for more is given back.
+    """
+    quantity = order.quantity if order.min_quantity is None else order.min_quantity + extra
+    settled = min(order.unit_price if price is None else price, order.unit_price)
+    confirmed = await work.advance(
+        ORDER_TRANSITIONS,
+        order,
+        OrderState.CONFIRMED,
+        confirmed_at=work.now,
+        changed_at=work.now,
+        settled_price=None if price is None and order.min_quantity is None else settled,
+        settled_quantity=None if order.min_quantity is None else quantity,
+    )
+    if confirmed is None:
+        return
+    await give_units_back(work, confirmed, keep=quantity)
+    record_order(work, confirmed, OrderState.PAID)
+    if owed := order.unit_price * order.quantity - settled * quantity:
+        await refunds.promise_gap(work, confirmed, owed)
+
+
+async def _final_prices(session: AsyncSession, group_id: str, heads: int) -> dict[str, int]:
+    """What a unit of each offer comes to with so many heads; without offers that had one price for everybody."""
+    rows = await session.exec(
+        select(Sale, Offer)
+        .join(Group, col(Group.sale_id) == Sale.id)
+        .join(Offer, and_(col(Offer.sale_id) == Sale.id, col(Offer.product_id) == Group.product_id))
+        .where(Group.id == group_id, or_(col(Sale.min_size).is_not(None), col(Offer.solo_price).is_not(None))),
+    )
+    return {
+        offer.id: price_at(offer.steps(sale.terms()), heads)
+        for sale, offer in rows.all()
+        if offer.ladder or offer.solo_price is not None
+    }
+
+
+async def move(work: Work, group: Group, target: GroupState, **values: Any) -> Group | None:
+    """Move a locked group to a state, and write the event of it; None when it may not go there."""
     before = group.state
     moved = await work.advance(GROUP_TRANSITIONS, group, target, **values)
     if moved is not None:
-        name = "reopened" if target == GroupState.OPEN else target
-        work.record(
-            f"group.{name}",
-            group.id,
-            states=(before, target),
-            sale_id=group.sale_id,
-            group_id=group.id,
-            member_id=moved.leader_id,
-        )
+        record_group(work, moved, before)
     return moved
+
+
+def record_group(work: Work, group: Group, before: GroupState | None) -> None:
+    """Write the event of a group's new state."""
+    name = group.state if group.state != GroupState.OPEN else "opened" if before is None else "reopened"
+    work.record(
+        f"group.{name}",
+        group.id,
+        states=(before, group.state),
+        sale_id=group.sale_id,
+        group_id=group.id,
+        member_id=group.leader_id,
+    )
 
 
 async def _pass_lead(work: Work, group: Group, seats: list[Seated]) -> None:
@@ -278,4 +290,8 @@ def _counts(group: Group, leader_name: str, held: int, paid: int) -> dict[str, o
         "deadline_at": group.deadline_at,
         "ended_at": group.ended_at,
         "fail_reason": group.fail_reason,
+        "covered": group.covered,
+        "extra": group.extra,
+        "extended_at": group.extended_at,
+        "merged_into": group.merged_into,
     }

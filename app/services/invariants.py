@@ -79,8 +79,9 @@ INVARIANTS = [
         "an active order has exactly its quantity of units, any other none",
         f"""SELECT orders.id, orders.state || ', ' || count(units.number) || ' of ' || orders.quantity
             FROM orders LEFT JOIN units ON units.order_id = orders.id
-            GROUP BY orders.id, orders.state, orders.quantity
-            HAVING count(units.number) <> CASE WHEN orders.state IN ({ACTIVE}) THEN orders.quantity ELSE 0 END""",
+            GROUP BY orders.id, orders.state, orders.quantity, orders.settled_quantity
+            HAVING count(units.number) <> CASE WHEN orders.state IN ({ACTIVE})
+                THEN coalesce(orders.settled_quantity, orders.quantity) ELSE 0 END""",
     ),
     Invariant(
         "I3",
@@ -118,14 +119,34 @@ INVARIANTS = [
     ),
     Invariant(
         "I7",
-        "a group succeeded exactly if enough of its seats were paid before its deadline",
+        "a group succeeded exactly if enough of its seats were paid before its deadline, or filled up as it shows",
         """SELECT groups.id, groups.state || ', confirmed ' || count(orders.id) || ' of ' || groups.size
+                  || ', covered ' || groups.covered || ', extra ' || groups.extra
            FROM groups JOIN sales ON sales.id = groups.sale_id
            LEFT JOIN orders ON orders.group_id = groups.id AND orders.confirmed_at IS NOT NULL
-           GROUP BY groups.id, groups.state, groups.size, groups.deadline_at, sales.min_size
-           HAVING max(orders.paid_at) > groups.deadline_at OR count(orders.id) NOT BETWEEN
-               CASE WHEN groups.state = 'succeeded' THEN coalesce(sales.min_size, groups.size) ELSE 0 END
-               AND CASE WHEN groups.state = 'succeeded' THEN groups.size ELSE 0 END""",
+           GROUP BY groups.id, groups.state, groups.size, groups.deadline_at, groups.covered, groups.extra,
+                    sales.min_size
+           HAVING max(orders.paid_at) > groups.deadline_at
+               OR (count(orders.id) > 0) <> (groups.state = 'succeeded')
+               OR (groups.state = 'succeeded' AND count(orders.id) + groups.covered + groups.extra NOT BETWEEN
+                   CASE WHEN groups.size > 1 THEN coalesce(sales.min_size, groups.size) ELSE 1 END
+                   AND groups.size)
+               OR (groups.state <> 'succeeded' AND groups.covered + groups.extra > 0)""",
+    ),
+    Invariant(
+        "I7 waiting",
+        "whoever has paid, or still may, waits in a group that runs",
+        """SELECT orders.id, orders.state || ', its group ' || groups.state
+           FROM orders JOIN groups ON groups.id = orders.group_id
+           WHERE orders.state IN ('held', 'paid') AND groups.state NOT IN ('open', 'filled')""",
+    ),
+    Invariant(
+        "I7 extra",
+        "the units that members took in place of others are those they keep beyond what they wanted in any case",
+        """SELECT groups.id, groups.extra || ', kept ' || sum(orders.settled_quantity - orders.min_quantity)
+           FROM groups JOIN orders ON orders.group_id = groups.id AND orders.settled_quantity IS NOT NULL
+           GROUP BY groups.id, groups.extra
+           HAVING sum(orders.settled_quantity - orders.min_quantity) <> groups.extra""",
     ),
     Invariant(
         "I8",
@@ -203,9 +224,11 @@ INVARIANTS = [
                   || coalesce(orders.settled_price, orders.unit_price)
                   || ', gap ' || coalesce(sum(refunds.amount), 0)
            FROM orders LEFT JOIN refunds ON refunds.order_id = orders.id AND refunds.reason = 'gap'
-           GROUP BY orders.id, orders.unit_price, orders.settled_price, orders.quantity, orders.confirmed_at
-           HAVING coalesce(sum(refunds.amount), 0)
-                   <> (orders.unit_price - coalesce(orders.settled_price, orders.unit_price)) * orders.quantity
+           GROUP BY orders.id, orders.unit_price, orders.settled_price, orders.quantity, orders.settled_quantity,
+                    orders.confirmed_at
+           HAVING coalesce(sum(refunds.amount), 0) <> orders.unit_price * orders.quantity
+                   - coalesce(orders.settled_price, orders.unit_price)
+                   * coalesce(orders.settled_quantity, orders.quantity)
                OR (orders.settled_price IS NOT NULL AND orders.confirmed_at IS NULL)""",
     ),
     Invariant(

@@ -25,6 +25,7 @@ GROUPS_BY_ID = (
     sqlalchemy.select(
         *(col(Group.id), col(Group.sale_id), col(Group.product_id), col(Group.leader_id)),
         *(col(Group.state), col(Group.size), col(Group.opened_at), col(Group.deadline_at)),
+        col(Group.extended_at),
     )
     .where(among(Group.id, "group_ids"))
     .order_by(col(Group.id))
@@ -78,10 +79,14 @@ async def lock_order_and_group(
     session: AsyncSession, order_id: str, *, skip_locked: bool = False
 ) -> tuple[Order, Group] | None:
     """Lock the group of an order, then the order; None when there is no such order, or as `lock_group`."""
-    group_id = (await session.exec(select(Order.group_id).where(Order.id == order_id))).one_or_none()
-    group = None if group_id is None else await lock_group(session, group_id, skip_locked=skip_locked)
-    order = None if group is None else await lock_order(session, order_id)
-    return None if group is None or order is None else (order, group)
+    while True:
+        group_id = (await session.exec(select(Order.group_id).where(Order.id == order_id))).one_or_none()
+        group = None if group_id is None else await lock_group(session, group_id, skip_locked=skip_locked)
+        order = None if group is None else await lock_order(session, order_id)
+        if group is None or order is None:
+            return None
+        if order.group_id == group.id:  # else it was moved to another one meanwhile
+            return order, group
 
 
 async def lock_orders(session: AsyncSession, group_id: str, state: OrderState) -> Sequence[Order]:

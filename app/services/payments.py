@@ -32,7 +32,7 @@ from app.gateways.payments.provider import Charge, ChargeRequest, ChargeState, P
 from app.models import Group, Notification, Order, Payment, Sale
 from app.schemas.payments import PaymentPublic
 from app.services import groups, refunds
-from app.services.locks import lock_group, lock_order, lock_payment
+from app.services.locks import lock_order, lock_order_and_group, lock_payment
 from app.services.places import record_order
 from app.services.transactions import Work, transaction
 from app.state import State
@@ -163,10 +163,9 @@ async def decide(state: State, payment_id: str) -> None:
     """Give a captured payment its seat or its refund. Harmless when that was done before."""
     async with transaction(state, state.clock()) as work:
         payment = await work.session.get_one(Payment, payment_id)
-        order = await work.session.get_one(Order, payment.order_id)
-        group = await lock_group(work.session, order.group_id)
-        if group is not None:
-            await decide_locked(work, group, payment_id)
+        locked = await lock_order_and_group(work.session, payment.order_id)
+        if locked is not None:
+            await decide_locked(work, locked[1], payment_id)
 
 
 async def decide_locked(work: Work, group: Group, payment_id: str) -> None:
@@ -212,7 +211,7 @@ async def decide_locked(work: Work, group: Group, payment_id: str) -> None:
     )
     if paid is None:
         raise AssertionError("a held order under the lock of its group can be paid")
-    work.paid.append(paid)
+    work.amended.append(paid)
     record_order(work, paid, OrderState.HELD)
     await groups.settle(work, group)
 

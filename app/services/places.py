@@ -1,7 +1,7 @@
 """Giving back numbered places. They are taken in `commits.py`; the keys of their tables are the law."""
 
 from sqlalchemy import delete
-from sqlmodel import col
+from sqlmodel import col, select
 
 from app.domain.orders import ORDER_TRANSITIONS, OrderState
 from app.models import Order, Purchase, Seat, Unit
@@ -30,6 +30,19 @@ async def give_back(work: Work, order: Order, target: OrderState) -> Order | Non
     work.freed.append(moved)
     record_order(work, moved, before)
     return moved
+
+
+async def give_units_back(work: Work, order: Order, keep: int) -> None:
+    """Delete the units of an active order beyond the first so many."""
+    if keep == order.quantity:
+        return
+    numbers = (
+        await work.session.exec(select(Unit.number).where(Unit.order_id == order.id).order_by(col(Unit.number)))
+    ).all()
+    await work.session.exec(
+        delete(Unit).where(col(Unit.offer_id) == order.offer_id, col(Unit.number).in_(numbers[keep:])),
+    )
+    work.amended.append(order)
 
 
 def record_order(work: Work, order: Order, before: OrderState | None) -> None:

@@ -253,6 +253,7 @@ async def _add_offer(work: Work, sale: Sale, body: OfferCreate) -> None:
         raise SkuAlreadyOffered
     if body.list_price is not None and body.list_price < body.price:
         raise InvalidTerms(field="list_price", reason="must not be below price")
+    _check_solo_price(sale, body.price, body.solo_price)
     work.session.add(Offer(**body.model_dump(), sale_id=sale.id, product_id=sku.product_id))
     await work.session.flush()
 
@@ -271,7 +272,13 @@ async def _change_offer(work: Work, sale: Sale, body: OfferUpdate, *, published:
     offer.sqlmodel_update(changes)
     if offer.list_price is not None and offer.list_price < offer.price:
         raise InvalidTerms(field="list_price", reason="must not be below price")
+    _check_solo_price(sale, offer.price, offer.solo_price)
     work.session.add(offer)
+
+
+def _check_solo_price(sale: Sale, price: int, solo_price: int | None) -> None:
+    if solo_price is not None and (sale.kind != SaleKind.GROUP or solo_price < price):
+        raise InvalidTerms(field="solo_price", reason="is for group sales, and must not be below price")
 
 
 async def describe(session: AsyncSession, sales: Sequence[Sale]) -> list[SalePublic]:

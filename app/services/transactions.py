@@ -29,8 +29,10 @@ class Work:
     now: datetime
     events: list[Event] = field(default_factory=list)
     freed: list[Order] = field(default_factory=list)
-    paid: list[Order] = field(default_factory=list)
+    amended: list[Order] = field(default_factory=list)
+    """Orders that were paid, moved, or left with fewer units."""
     closed: list[Group] = field(default_factory=list)
+    extended: list[Group] = field(default_factory=list)
     forgotten: set[str] = field(default_factory=set)
 
     def record(
@@ -107,10 +109,12 @@ async def transaction(state: State, now: datetime) -> AsyncIterator[Work]:
 
 async def _tell(state: State, work: Work) -> None:
     try:
-        for order in work.paid:
-            await state.dealer.mark_paid(order.sale_id, order.id, order.group_id)
+        for order in work.amended:
+            await state.dealer.amend(order.sale_id, order)
         for order in work.freed:
             await state.dealer.release(order.sale_id, order.id, order.offer_id, order.group_id)
+        for group in work.extended:
+            await state.dealer.extend_group(group.sale_id, group.id, group.deadline_at)
         for group in work.closed:
             await state.dealer.close_group(group.sale_id, group.id)
         for sale_id in work.forgotten:

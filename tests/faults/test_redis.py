@@ -20,7 +20,7 @@ from app.domain.errors import DealerUnavailable
 from app.gateways.dealer import Claim, ClaimRequest, Keys, Refused, SaleImage, Unloaded, chunks, images
 from app.gateways.dealer import dealer as dealer_scripts
 from app.gateways.dealer.dealer import WATCH_KEY, Script
-from app.models import Sale, Unit, new_id
+from app.models import Order, Sale, Unit, new_id
 from app.services import commits, dealing
 from app.state import State
 from app.workers import dealer as dealer_worker
@@ -340,7 +340,7 @@ class Mute:
     def __getattr__(self, name: str) -> object:
         if name == "deal" and self._unreachable:
             return self._nowhere
-        if name in {"mark_paid", "release", "close_group", "forget"}:
+        if name in {"amend", "release", "close_group", "forget"}:
             return self._nothing
         return getattr(self._dealer, name)
 
@@ -724,7 +724,8 @@ async def test_a_word_in_the_middle_of_a_load_leaves_no_half(
         if said and script is dealer_scripts.WRITE:
             said.clear()
             assert not await dealer.release(sale.id, joined, sale.offer, opened["group"]["id"])
-            assert not await dealer.mark_paid(sale.id, opened["order"]["id"], opened["group"]["id"])
+            async with service.state.database.snapshot() as session:
+                assert not await dealer.amend(sale.id, await session.get_one(Order, opened["order"]["id"]))
         return told
 
     run = dealer._run

@@ -7,13 +7,12 @@ from uuid import uuid4
 
 import httpx
 
-from app.domain.groups import FailReason
 from app.domain.money import MAX_AMOUNT
 from app.gateways.dealer import Keys
-from app.models import Group
+from app.models import Group, Sale
 from app.schemas.invites import InviteCreate
 from app.schemas.sales import OfferUpdate, SaleUpdate
-from app.services import groups, invites, sales
+from app.services import invites, rescues, sales
 from tests.guards.cuts import Cut, cuts, notices
 from tests.guards.world import World
 
@@ -50,7 +49,7 @@ async def code(answer: Awaitable[httpx.Response]) -> str:
     Cut("app.services.terms.sale_facts", "if offer_id not in facts.offers:\n        raise OfferNotFound", "pass"),
     *cuts(
         f"{CLAIMS}._read",
-        "offer.price * body.quantity > MAX_AMOUNT",
+        "max(offer.price, offer.solo_price or 0) * body.quantity > MAX_AMOUNT",
         "group.product_id != offer.product_id",
     ),
     Cut(f"{CLAIMS}._read", "check_quantity(sale.terms, body.quantity)", "None"),
@@ -102,7 +101,8 @@ async def a_group_that_redis_has_forgotten_is_not_loaded_for_ever(world: World) 
 async def end(world: World, group_id: str) -> None:
     """Let a group fail."""
     async with world.work() as work:
-        await groups.fail(work, await work.session.get_one(Group, group_id), FailReason.DEADLINE)
+        group = await work.session.get_one(Group, group_id)
+        await rescues.close(work, group, await work.session.get_one(Sale, group.sale_id))
 
 
 @notices(*lines(CLOSED, LATE), *undealt("want.now >= group.deadline_at", down=(LATE,)))

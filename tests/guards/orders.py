@@ -63,21 +63,21 @@ async def an_order_goes_the_way_of_its_table(world: World) -> None:
 
 @notices(
     *cuts(f"{GROUPS}.settle", "group.state in FINAL_GROUP_STATES"),
-    Cut(f"{GROUPS}._move", "GROUP_TRANSITIONS", ANY_GROUP),
+    Cut(f"{GROUPS}.move", "GROUP_TRANSITIONS", ANY_GROUP),
 )
 async def a_group_that_is_over_stays_as_it_was(world: World) -> None:
     mine, _ = await world.confirmed()
     await orders.refund(world.state, mine.order_id)
     async with world.work() as work:
         group = await work.session.get_one(Group, mine.group_id)
-        await groups.fail(work, group, FailReason.DEADLINE)
+        await groups.end(work, group, GroupState.FAILED, ended_at=work.now, fail_reason=FailReason.DEADLINE)
     group = await world.row(Group, mine.group_id)
     assert (group.state, group.leader_id) == (GroupState.SUCCEEDED, world.me.id)
 
 
 @notices(
     Cut(
-        f"{GROUPS}._succeed",
+        f"{GROUPS}.confirm",
         "ORDER_TRANSITIONS",
         ANY_ORDER,
         down=(Cut(f"{LOCKS}.lock_orders", "Order.state == state", "True"),),

@@ -26,6 +26,7 @@ from app.domain.groups import GroupState, group_deadline
 from app.domain.ladders import Step, check_ladder, gap
 from app.domain.money import MAX_AMOUNT, order_amount
 from app.domain.orders import hold_deadline
+from app.domain.rescues import RescueRules
 from app.domain.sales import SaleKind, SaleState, SaleTerms, check_kind, check_open, check_quantity, check_terms
 from app.models import Group, Sale, Sku
 from app.schemas.sales import OfferUpdate, SaleCreate, SaleUpdate
@@ -220,6 +221,8 @@ async def who_bought_alone_may_pay_after_the_end(world: World) -> None:
         "terms.hold_ttl_seconds > terms.group_ttl_seconds",
         "terms.min_size is not None and terms.min_size > terms.group_size",
         "(terms.kind == SaleKind.GROUP) != (terms.group_size > 1)",
+        "terms.rescue.cover_seats >= terms.group_size",
+        "terms.rescue != NO_RESCUE and terms.kind != SaleKind.GROUP",
     ),
     *cuts(f"{DOMAIN}.check_kind", "terms.kind != kind"),
     Cut(f"{DOMAIN}.check_quantity", "1 <= quantity <= terms.order_limit", "True"),
@@ -247,6 +250,8 @@ async def a_sale_sells_what_its_terms_allow(world: World) -> None:
         replace(good, min_size=3),
         replace(good, kind=SaleKind.FLASH),
         replace(good, group_size=1),
+        replace(good, rescue=RescueRules(cover_seats=2)),
+        replace(good, kind=SaleKind.FLASH, group_size=1, rescue=RescueRules(merge=True)),
     ):
         with pytest.raises(InvalidTerms):
             check_terms(wrong)
@@ -295,7 +300,7 @@ async def a_sale_has_ladders_that_lead_down(world: World) -> None:
         await sales.create_sale(world.state, body)
 
 
-@notices(Cut("app.services.groups.close", "sum((seat.paid for seat in seats)) < smallest(sale.terms())"))
+@notices(Cut("app.services.rescues.close", "smallest(terms)", "1"))
 async def a_group_of_too_few_fails(world: World) -> None:
     held = await world.held()
     await world.pay(held)

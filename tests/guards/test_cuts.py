@@ -4,13 +4,13 @@ from typing import Any
 
 import pytest
 
-from tests.guards import claims, limits, money, orders, people, sales
+from tests.guards import claims, limits, money, orders, people, rescues, sales
 from tests.guards.cuts import GUARDS, Cut, Probe, run
 from tests.guards.found import Found, find_guards
 from tests.guards.world import World
 from tests.tally import GUARD, NOTICED, UNDECIDED
 
-AREAS = (claims, limits, money, orders, people, sales)
+AREAS = (claims, limits, money, orders, people, rescues, sales)
 """Importing them fills the registry."""
 passed: set[tuple[Probe, tuple[Cut, ...]]] = set()
 """Probes that passed with every guard in its place, and which were down all the same."""

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from secrets import token_hex
 from time import monotonic
-from typing import Any
+from typing import Any, Protocol
 
 from redis.exceptions import RedisError, ResponseError
 
@@ -61,7 +61,8 @@ class Script:
         self.sha = hashlib.sha1(self.text.encode(), usedforsecurity=False).hexdigest()
 
 
-DEAL, RELEASE, MARK_PAID, KNOWN = Script("deal"), Script("release"), Script("mark_paid"), Script("known")
+DEAL, RELEASE, AMEND, KNOWN = Script("deal"), Script("release"), Script("amend"), Script("known")
+EXTEND_GROUP = Script("extend_group")
 CLOSE_GROUP, FORGET, SETTLE = Script("close_group"), Script("forget"), Script("settle")
 LOCK, WRITE, UNLOCK, UNSURE = Script("lock"), Script("write"), Script("unlock"), Script("unsure")
 
@@ -93,6 +94,18 @@ class ClaimRequest:
     group_id: str
     new_deadline_at: datetime | None
     request_key: str
+
+
+class PaidOrder(Protocol):
+    """What the dealer has to know of a paid order, as its row says it."""
+
+    id: str
+    offer_id: str
+    group_id: str
+    seat_number: int
+    quantity: int
+    settled_quantity: int | None
+    moved_from: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,11 +217,24 @@ class Dealer:
         )
         return bool(await self._run(RELEASE, names, (order_id, CLOSED_TTL_MS)))
 
-    async def mark_paid(self, sale_id: str, order_id: str, group_id: str) -> bool:
-        """Count an order's seat as paid; False when it was, or holds no seat, or the sale is being loaded."""
-        keys = Keys(sale_id)
-        names = keys.claims, keys.group(group_id), keys.terms, keys.loading
-        return bool(await self._run(MARK_PAID, names, (order_id,)))
+    async def amend(self, sale_id: str, order: PaidOrder) -> bool:
+        """Bring what is known of an order in line with its row: that it is paid, where its seat is, how many of its
+        units it keeps. False when it was, or the order holds nothing, or the sale is being loaded.
+        """
+        keys, group_id = Keys(sale_id), order.group_id
+        former = order.moved_from or group_id
+        names = (
+            *(keys.claims, keys.group(group_id), keys.seats(group_id), keys.group(former), keys.seats(former)),
+            *(keys.offer(order.offer_id), keys.units(order.offer_id), keys.terms, keys.loading),
+        )
+        if order.settled_quantity is not None:
+            self.sold_out.pop(order.offer_id, None)
+        keep = order.settled_quantity or order.quantity
+        return bool(await self._run(AMEND, names, (order.id, group_id, order.seat_number, keep)))
+
+    async def extend_group(self, sale_id: str, group_id: str, deadline_at: datetime) -> None:
+        """Deal seats of a group until a later deadline."""
+        await self._run(EXTEND_GROUP, (Keys(sale_id).group(group_id),), (milliseconds(deadline_at),))
 
     async def close_group(self, sale_id: str, group_id: str) -> None:
         """Deal no more seats of a group."""
