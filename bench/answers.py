@@ -25,6 +25,10 @@ GROUP: dict[str, Any] = {
     "deadline_at": NOON,
     "ended_at": None,
     "fail_reason": None,
+    "covered": 0,
+    "extra": 0,
+    "extended_at": None,
+    "merged_into": None,
     "members": [
         {"number": number, "name": f"m***{number}", "leader": number == 1, "paid": False, "you": False}
         for number in (1, 2, 3)
@@ -40,6 +44,9 @@ ORDER: dict[str, Any] = {
     "quantity": 1,
     "unit_price": 4900,
     "settled_price": None,
+    "on_unfilled": "refund",
+    "min_quantity": None,
+    "settled_quantity": None,
     "amount": 4900,
     "currency": "CNY",
     "state": "held",

@@ -39,6 +39,21 @@ SALE_DRAFT: dict[str, Example] = {
             "offers": [{"sku_id": SKU, "price": 4900, "list_price": 6900, "stock": 300}],
         },
     },
+    "rescue": {
+        "summary": "Groups that do not fill are rescued 救团",
+        "value": {
+            "community_id": COMMUNITY,
+            "title": "救团 · 明前龙井",
+            "opens_at": "2026-01-01T00:00:00Z",
+            "closes_at": "2099-12-31T16:00:00Z",
+            "group_size": 5,
+            "group_ttl_seconds": 86_400,
+            "hold_ttl_seconds": 900,
+            "order_limit": 3,
+            "rescue": {"merge": True, "extend_seconds": 7200, "flexible": True, "cover_seats": 1},
+            "offers": [{"sku_id": SKU, "price": 4900, "solo_price": 5900, "stock": 300}],
+        },
+    },
     "flash": {
         "summary": "A hundred at eight o'clock, one each 秒杀",
         "value": {

@@ -67,9 +67,13 @@ class Scene:
 
     async def sale(self, title: str, *, seconds: float = 3600, publish: bool = True, **terms: Any) -> Json:
         """A sale of a new product with one offer, open for so many seconds. `terms` are those of `SaleCreate`, and
-        `price`, `list_price`, `stock`, `ladder` of the offer.
+        `price`, `list_price`, `solo_price`, `stock`, `ladder` of the offer.
         """
-        offer = {name: terms.pop(name) for name in ("price", "list_price", "stock", "ladder") if name in terms}
+        offer = {
+            name: terms.pop(name)
+            for name in ("price", "list_price", "solo_price", "stock", "ladder")
+            if name in terms
+        }
         community = await self.operate("POST", "communities", {"name": title})
         product = await self.operate("POST", "products", {"title": title, "skus": ["标准"]})
         now = datetime.now(UTC)
