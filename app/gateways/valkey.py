@@ -5,6 +5,7 @@ import json
 import logging
 import os
 import signal
+import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -46,7 +47,8 @@ def embedded_valkey(folder: Path, *, share: bool) -> Iterator[str]:
 def _serve(folder: Path) -> Iterator[str]:
     note = folder / NOTE
     _stop_leftover(note)
-    server = ValkeyServer(data_dir=folder, config=CONFIG)
+    # Left to itself it looks for a port from 16379 on, and two that start at once take one server for both.
+    server = ValkeyServer(port=_free_port(), data_dir=folder, config=CONFIG)
     server.start()
     url = f"redis://127.0.0.1:{server.port}/0"
     with Redis.from_url(url) as client:
@@ -58,6 +60,12 @@ def _serve(folder: Path) -> Iterator[str]:
         with suppress(Exception):
             server.stop()
         note.unlink(missing_ok=True)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 def _stop_leftover(note: Path) -> None:
