@@ -30,9 +30,11 @@ from app.routers import (
     orders,
     payments,
     products,
+    reminders,
     sales,
     sandbox,
     sessions,
+    slots,
 )
 from app.routers.lane import Lane
 from app.routers.problems import add_problem_handlers
@@ -72,6 +74,7 @@ TAGS = [
     {"name": "sales", "description": "Time-boxed occasions to buy 活动"},
     {"name": "groups", "description": "Members filling one set of seats before a deadline 团"},
     {"name": "orders", "description": "A member's orders and payments 订单与支付"},
+    {"name": "reminders", "description": "Told before a sale opens 开抢提醒"},
     {"name": "invites", "description": "Links that bring friends in 邀请"},
     {"name": "operators: catalog", "description": "Communities and products 社群与商品 · scope `catalog`"},
     {"name": "operators: sales", "description": "Draw up, publish, pause, end 活动管理 · scope `sales`"},
@@ -120,8 +123,9 @@ def create_app(settings: Settings, state: State | None = None) -> FastAPI:
             *(orders.router, orders.sale_router),
             payments.router,
             invites.router,
+            reminders.router,
         ),
-        *(communities.operator_router, products.operator_router, sales.operator_router),
+        *(communities.operator_router, products.operator_router, sales.operator_router, slots.operator_router),
         *(orders.operator_router, invariants.operator_router, payments.hook_router, health.router),
     ):
         app.include_router(router)
@@ -165,7 +169,7 @@ def in_front(app: FastAPI, settings: Settings) -> ASGIApp:
     return CORSMiddleware(
         lane,
         allow_origins=settings.cors_origins.replace(" ", "").split(","),
-        allow_methods=["GET", "POST", "PATCH"],
+        allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
         allow_headers=[
             *("authorization", "content-type", "idempotency-key", "if-none-match", "last-event-id", "x-api-key"),
         ],

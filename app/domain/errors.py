@@ -230,6 +230,12 @@ class SaleNotOpen(ConflictError):
     opens_at: str
 
 
+class SaleAlreadyOpen(ConflictError):
+    code = "sale_already_open"
+    en = "The sale has opened already"
+    zh = "活动已开始"
+
+
 class SalePaused(ConflictError):
     code = "sale_paused"
     en = "The sale is paused"
@@ -350,6 +356,12 @@ class SaleWithoutOffers(ConflictError):
     code = "sale_without_offers"
     en = "A sale needs an offer before it is published"
     zh = "发布活动前需要至少一个报价"
+
+
+class SaleWithoutSlots(ConflictError):
+    code = "sale_without_slots"
+    en = "This sale is not the first of a series of slots"
+    zh = "该活动不是场次系列的首场"
 
 
 class SkuAlreadyOffered(ConflictError):

@@ -9,6 +9,7 @@ from app.models.members import Member, OperatorKey, Session
 from app.models.orders import Order
 from app.models.payments import Notification, Payment, Refund
 from app.models.products import Product, Sku
+from app.models.reminders import Reminder
 from app.models.sales import Offer, Sale
 from app.models.sandbox import SandboxCallback, SandboxCharge, SandboxRefund
 
@@ -26,6 +27,7 @@ __all__ = [
     "Product",
     "Purchase",
     "Refund",
+    "Reminder",
     "Sale",
     "SandboxCallback",
     "SandboxCharge",

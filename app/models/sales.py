@@ -32,10 +32,13 @@ class Sale(SQLModel, table=True):
         check("order_limit", f"order_limit BETWEEN 1 AND {MAX_ORDER_LIMIT}"),
         check("member_limit", f"member_limit BETWEEN 1 AND {MAX_MEMBER_LIMIT}"),
         Index(None, "state", "closes_at"),
+        Index("uq_sales_slot", "series_id", "opens_at", unique=True),
     )
 
     id: str = id_field("sal")
     community_id: str = link_field("communities.id", index=True)
+    series_id: str | None = link_field("sales.id", default=None, nullable=True)
+    """The first sale of its series of slots; None when it is in none."""
     kind: SaleKind = state_field(SaleKind)
     title: str = Field(max_length=120)
     description: str = Field(max_length=2000)

@@ -92,6 +92,22 @@ SALE_CHANGE: dict[str, Example] = {
     "stock": {"summary": "More stock 加库存", "value": {"offers": [{"sku_id": SKU, "stock": 500}]}},
     "end": {"summary": "A later end 延长活动", "value": {"closes_at": "2100-12-31T16:00:00Z"}},
 }
+SLOTS: dict[str, Example] = {
+    "week": {
+        "summary": "A week, three times a day 每天三场，共七天",
+        "value": {
+            "first_day": "2098-12-01",
+            "last_day": "2098-12-07",
+            "times": ["10:00", "14:00", "20:00"],
+            "minutes": 60,
+            "timezone": "Asia/Shanghai",
+        },
+    },
+}
+REMINDER: dict[str, Example] = {
+    "five": {"summary": "Five minutes before 提前五分钟", "value": {}},
+    "day": {"summary": "A day before 提前一天", "value": {"minutes_before": 1440}},
+}
 PAY: dict[str, Example] = {
     "at once": {"summary": "At once, in full 立即全额支付", "value": {}},
     "twice told": {

@@ -38,11 +38,16 @@ async def list_sales(
     state: StateDep,
     sale_state: Annotated[SaleState | None, Query(alias="state")] = None,
     community_id: CommunityId | None = None,
+    series_id: SaleId | None = None,
     after: SaleId | None = None,
     limit: LimitQuery = 20,
 ) -> Page[SalePublic]:
-    """Published sales, newest first, with the live counts of their offers."""
-    return await sales.list_sales(state, sale_state=sale_state, community_id=community_id, after=after, limit=limit)
+    """Published sales, newest first, with the live counts of their offers. The slots of a series come in the order
+    they open.
+    """
+    return await sales.list_sales(
+        state, sale_state=sale_state, community_id=community_id, series_id=series_id, after=after, limit=limit
+    )
 
 
 @router.get(
@@ -75,11 +80,18 @@ async def list_all_sales(
     state: StateDep,
     sale_state: Annotated[SaleState | None, Query(alias="state")] = None,
     community_id: CommunityId | None = None,
+    series_id: SaleId | None = None,
     after: SaleId | None = None,
     limit: LimitQuery = 20,
 ) -> Page[SalePublic]:
     return await sales.list_sales(
-        state, sale_state=sale_state, community_id=community_id, after=after, limit=limit, drafts=True
+        state,
+        sale_state=sale_state,
+        community_id=community_id,
+        series_id=series_id,
+        after=after,
+        limit=limit,
+        drafts=True,
     )
 
 

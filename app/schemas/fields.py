@@ -1,7 +1,8 @@
 """Field types that several schemas share."""
 
+import re
 import unicodedata
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Annotated, Generic, TypeVar
 
 from pydantic import (
@@ -32,6 +33,12 @@ def _written_out(value: object) -> object:
     if isinstance(value, datetime) or (isinstance(value, str) and "-" in value):
         return value
     raise ValueError("must be an RFC 3339 date and time")
+
+
+def _a_day(value: object) -> object:
+    if isinstance(value, date) or (isinstance(value, str) and re.fullmatch(r"2[01]\d\d-\d\d-\d\d", value)):
+        return value
+    raise ValueError(f"must be a date, YYYY-MM-DD, between the years {FIRST_YEAR} and {LAST_YEAR}")
 
 
 def _in_utc(value: datetime) -> datetime:
@@ -73,6 +80,12 @@ Moment = Annotated[
     BeforeValidator(_written_out),
     AfterValidator(_in_utc),
     Field(strict=False, description="RFC 3339 with a time zone", examples=["2026-12-12T00:00:00Z"]),
+]
+
+Day = Annotated[
+    date,
+    BeforeValidator(_a_day),
+    Field(strict=False, description="YYYY-MM-DD", examples=["2026-12-12"]),
 ]
 
 

@@ -164,6 +164,7 @@ class OfferPublic(BaseModel):
 class SalePublic(BaseModel):
     id: str
     community_id: str
+    series_id: str | None = Field(description="The series of slots it is one of; list it by this 场次系列")
     kind: SaleKind
     title: str
     description: str

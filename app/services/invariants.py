@@ -278,6 +278,21 @@ INVARIANTS = [
                                           AND orders.member_id = purchases.member_id
            WHERE orders.id IS NULL""",
     ),
+    Invariant(
+        "I31",
+        "the slots of a series do not overlap",
+        """SELECT earlier.id, later.id FROM sales AS earlier
+           JOIN sales AS later ON later.series_id = earlier.series_id AND later.opens_at > earlier.opens_at
+           WHERE later.opens_at < earlier.closes_at""",
+    ),
+    Invariant(
+        "I32",
+        "a reminder that was told has its event",
+        """SELECT reminders.sale_id, reminders.member_id FROM reminders
+           LEFT JOIN events ON events.subject = reminders.sale_id AND events.member_id = reminders.member_id
+                           AND events.type = 'reminder.due' AND events.created_at = reminders.told_at
+           WHERE reminders.told_at IS NOT NULL AND events.id IS NULL""",
+    ),
     *(
         Invariant(f"I26 {kind}", f"the last event of every {kind} tells its state", _told(kind, plural))
         for kind, (plural, _) in MACHINES.items()

@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import func
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
+from sqlmodel.sql.expression import SelectOfScalar
 
 from app.domain.errors import (
     CommunityNotFound,
@@ -28,11 +29,13 @@ from app.schemas.sales import OfferCreate, OfferPublic, OfferUpdate, SaleCreate,
 from app.services import dealing
 from app.services.locks import lock_running_groups, lock_sale
 from app.services.pages import read_page
+from app.services.reminders import drop_reminders
 from app.services.transactions import Work, transaction
 from app.state import State
 
 PUBLISHED_FIELDS = {"title", "description", "closes_at", "offers"}
 """What may still change after a sale was published; the numbers of its places never shrink."""
+WINDOW_FIELDS = {"opens_at", "closes_at"}
 
 
 async def create_sale(state: State, body: SaleCreate) -> SalePublic:
@@ -72,6 +75,8 @@ async def update_sale(state: State, sale_id: str, body: SaleUpdate) -> SalePubli
         for field in changes:
             if published and field not in PUBLISHED_FIELDS:
                 raise SaleNotEditable(field=field)
+            if sale.series_id is not None and field in WINDOW_FIELDS:
+                raise InvalidTerms(field=field, reason="the window of a slot is laid out with its series")
         if published and changes.get("closes_at", sale.closes_at) < sale.closes_at:
             raise SaleNotEditable(field="closes_at")
         sale.sqlmodel_update(changes | {"changed_at": now})
@@ -90,16 +95,20 @@ async def publish_sale(state: State, sale_id: str) -> SalePublic:
     `SaleTransitionRefused`, `SaleEnded` when its window has passed.
     """
     async with transaction(state, state.clock()) as work:
-        sale = await _lock(work, sale_id)
-        offers = await work.session.exec(select(Offer.id).where(Offer.sale_id == sale_id).limit(1))
-        if offers.first() is None:
-            raise SaleWithoutOffers
-        if sale.closes_at <= work.now:
-            raise SaleEnded
-        sale = await _move(work, sale, SaleState.SCHEDULED)
-        if sale.opens_at <= work.now:
-            await _move(work, sale, SaleState.LIVE)
+        await publish_locked(work, await _lock(work, sale_id))
     return await get_sale(state, sale_id)
+
+
+async def publish_locked(work: Work, sale: Sale) -> None:
+    """Publish a sale that is locked. Raises `SaleWithoutOffers`, `SaleTransitionRefused`, `SaleEnded`."""
+    offers = await work.session.exec(select(Offer.id).where(Offer.sale_id == sale.id).limit(1))
+    if offers.first() is None:
+        raise SaleWithoutOffers
+    if sale.closes_at <= work.now:
+        raise SaleEnded
+    sale = await _move(work, sale, SaleState.SCHEDULED)
+    if sale.opens_at <= work.now:
+        await _move(work, sale, SaleState.LIVE)
 
 
 async def pause_sale(state: State, sale_id: str) -> SalePublic:
@@ -173,9 +182,10 @@ async def list_sales(
     community_id: str | None,
     after: str | None,
     limit: int,
+    series_id: str | None = None,
     drafts: bool = False,
 ) -> Page[SalePublic]:
-    """Sales, newest first; drafts only for operators."""
+    """Sales, newest first, or those of a series in the order they open; drafts only for operators."""
     statement = select(Sale)
     if not drafts:
         statement = statement.where(Sale.state != SaleState.DRAFT)
@@ -184,8 +194,24 @@ async def list_sales(
     if community_id is not None:
         statement = statement.where(Sale.community_id == community_id)
     async with state.database.snapshot() as session:
-        rows, following = await read_page(session, Sale, statement, after, limit)
+        if series_id is None:
+            rows, following = await read_page(session, Sale, statement, after, limit)
+        else:
+            rows, following = await _read_series(
+                session, statement.where(Sale.series_id == series_id), after, limit
+            )
         return Page[SalePublic](items=await _public(state, session, rows), next=following)
+
+
+async def _read_series(
+    session: AsyncSession, statement: SelectOfScalar[Sale], after: str | None, limit: int
+) -> tuple[list[Sale], str | None]:
+    """As `read_page`, in the order of opening: no two slots of a series open at once."""
+    if after is not None:
+        last = select(Sale.opens_at).where(Sale.id == after).scalar_subquery()
+        statement = statement.where(col(Sale.opens_at) > last)
+    rows = (await session.exec(statement.order_by(col(Sale.opens_at)).limit(limit + 1))).all()
+    return list(rows[:limit]), rows[limit - 1].id if len(rows) > limit else None
 
 
 def record_sale(work: Work, sale: Sale, before: SaleState | None) -> None:
@@ -207,6 +233,7 @@ async def _end(state: State, work: Work, sale: Sale) -> None:
     # A window needs a moment to exist in: a sale that is ended before it opened keeps its own end.
     closes_at = min(sale.closes_at, work.now) if sale.opens_at < work.now else sale.closes_at
     await _move(work, sale, SaleState.ENDED, closes_at=closes_at)
+    await drop_reminders(work, sale.id)
     await _cut_short(state, work, sale)
 
 

@@ -50,6 +50,7 @@ async def put(world: World, sale_id: str, **change: Any) -> None:
         "sale.state == SaleState.ENDED",
         "published and field not in PUBLISHED_FIELDS",
         "published and changes.get('closes_at', sale.closes_at) < sale.closes_at",
+        "sale.series_id is not None and field in WINDOW_FIELDS",
     ),
     Cut(f"{SALES}.update_sale", "check_terms(sale.terms())", "None"),
     *cuts(
@@ -59,6 +60,9 @@ async def put(world: World, sale_id: str, **change: Any) -> None:
 )
 async def a_published_sale_keeps_its_terms(world: World) -> None:
     live, draft = await world.service.sale(), await world.service.sale(publish=False)
+    slot, _ = await world.slots()
+    with pytest.raises(InvalidTerms):
+        await put(world, slot, closes_at=FAR)
     sku_id, now = live.body["offers"][0]["sku_id"], world.service.clock()
     for change in (
         {"group_size": 5},
@@ -114,7 +118,7 @@ async def an_offer_is_whole_and_there_once(world: World) -> None:
 
 
 @notices(
-    *cuts(f"{SALES}.publish_sale", "offers.first() is None", "sale.closes_at <= work.now"),
+    *cuts(f"{SALES}.publish_locked", "offers.first() is None", "sale.closes_at <= work.now"),
     *cuts(f"{SALES}.resume_sale", "sale.state != SaleState.PAUSED"),
     *cuts(f"{SALES}.get_sale", "sale.state == SaleState.DRAFT and (not drafts)"),
     *cuts("app.services.groups.list_groups", "sale.state == SaleState.DRAFT"),

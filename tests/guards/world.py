@@ -5,6 +5,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, TypeVar
 from uuid import uuid4
 
@@ -18,12 +19,13 @@ from app.gateways.payments.provider import Charge, ChargeState
 from app.models import Order, SandboxCharge
 from app.models import Payment as PaymentRow
 from app.schemas.sandbox import Pay
-from app.services import payments, sandbox
+from app.schemas.slots import SlotsCreate
+from app.services import payments, reminders, sandbox, slots
 from app.services.invariants import find_violations
 from app.services.transactions import transaction
 from app.state import State
 from tests.http.test_payment_hook import Payment
-from tests.service import Member, Sale, Service
+from tests.service import FLASH, Member, Sale, Service
 
 Row = TypeVar("Row", bound=SQLModel)
 WAITING = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
@@ -74,6 +76,17 @@ class World:
         """A member's unpaid order beside another."""
         claim = (await member.join(sale or self.sale, held.group_id)).json()
         return Held(member, claim["order"]["id"], held.group_id)
+
+    async def slots(self) -> list[str]:
+        """The sales of a new series of two slots, tomorrow; all drafts."""
+        draft = await self.service.sale(**FLASH, publish=False)
+        day = (self.service.clock() + timedelta(days=1)).date()
+        body = SlotsCreate(first_day=day, last_day=day, times=["10:00", "14:00"], minutes=60, timezone="UTC")
+        return [slot.id for slot in (await slots.lay_out_slots(self.state, draft.id, body)).items]
+
+    async def coming(self, **terms: Any) -> Sale:
+        """A sale that opens in an hour."""
+        return await self.service.sale(**FLASH, opens_at=str(self.service.clock() + timedelta(hours=1)), **terms)
 
     async def pair(self) -> tuple[Held, Held]:
         """My friend's unpaid order beside mine: the group is full."""
@@ -204,6 +217,9 @@ async def tell_story(world: World) -> None:
     member, friend, payer, leaver = await service.members(4)
     await service.ops("POST", "products", {"title": "红茶", "skus": ["not offered"]})
     await leaver.post("/v1/invites", {"sale_id": sale.id})
+    await world.slots()
+    await reminders.set_reminder(world.state, leaver.id, (await world.coming()).id, 5)
+    await reminders.set_reminder(world.state, leaver.id, (await world.coming()).id, 1440)
 
     opened = (await member.open(sale)).json()
     joined = (await friend.join(sale, opened["group"]["id"])).json()

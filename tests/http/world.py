@@ -2,15 +2,19 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from itertools import cycle
 from typing import Any
 from uuid import uuid4
 
 import httpx
 
+from app.routers.examples import SLOTS
 from tests.http.refusals import CHINESE
 from tests.http.routes import Route
 from tests.service import FLASH, Member, Sale, Service
+
+SLOT_ROUTES = ("lay_out_slots", "publish_slots")
 
 
 @dataclass(slots=True)
@@ -60,6 +64,10 @@ async def build_world(service: Service) -> World:
     """New things of every kind."""
     sale = await service.sale(stocks=[50, 50])
     flash = await service.sale(**FLASH, community_id=sale.body["community_id"])
+    soon = (service.clock() + timedelta(days=1)).isoformat()
+    coming = await service.sale(**FLASH, opens_at=soon)
+    slots = {name: {"sale_id": (await service.sale(**FLASH, publish=False)).id} for name in SLOT_ROUTES}
+    await service.ops("POST", f"sales/{slots['publish_slots']['sale_id']}/slots", SLOTS["week"]["value"])
     member = await service.member("world")
     claim = (await member.open(sale)).json()
     group_id, order_id = claim["group"]["id"], claim["order"]["id"]
@@ -83,6 +91,10 @@ async def build_world(service: Service) -> World:
             "refresh_token": session["refresh_token"],
             "token": (await member.start_payment(order_id)).rsplit("/", 1)[-1],
         },
-        special={"buy": {"sale_id": flash.id, "offer_id": flash.offer}},
+        special={
+            "buy": {"sale_id": flash.id, "offer_id": flash.offer},
+            "set_reminder": {"sale_id": coming.id},
+            **slots,
+        },
         _languages=cycle([{}, {"accept-language": CHINESE}]),
     )
