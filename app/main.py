@@ -22,6 +22,7 @@ from starlette.types import ASGIApp
 from app.config import Settings
 from app.routers import (
     communities,
+    coupons,
     groups,
     health,
     invariants,
@@ -76,8 +77,12 @@ TAGS = [
     {"name": "orders", "description": "A member's orders and payments 订单与支付"},
     {"name": "reminders", "description": "Told before a sale opens 开抢提醒"},
     {"name": "invites", "description": "Links that bring friends in 邀请"},
+    {"name": "coupons", "description": "What takes something off an order 优惠券"},
     {"name": "operators: catalog", "description": "Communities and products 社群与商品 · scope `catalog`"},
-    {"name": "operators: sales", "description": "Draw up, publish, pause, end 活动管理 · scope `sales`"},
+    {
+        "name": "operators: sales",
+        "description": "Draw up, publish, pause, end; coupons 活动与优惠券管理 · scope `sales`",
+    },
     {"name": "operators: orders", "description": "Ship, complete, refund 订单管理 · scope `orders`"},
     {"name": "operators: invariants", "description": "Prove the promises 对账 · scope `invariants`"},
     {"name": "hooks", "description": "For payment providers 回调"},
@@ -124,8 +129,10 @@ def create_app(settings: Settings, state: State | None = None) -> FastAPI:
             payments.router,
             invites.router,
             reminders.router,
+            coupons.router,
         ),
         *(communities.operator_router, products.operator_router, sales.operator_router, slots.operator_router),
+        coupons.operator_router,
         *(orders.operator_router, invariants.operator_router, payments.hook_router, health.router),
     ):
         app.include_router(router)

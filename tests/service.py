@@ -173,6 +173,22 @@ class Service:
             assert (await self.ops("POST", f"sales/{sale['id']}/publish")).status_code == 200
         return Sale(sale["id"], [offer["id"] for offer in sale["offers"]], body)
 
+    async def coupon(self, **terms: Any) -> dict[str, Any]:
+        """A new coupon of 20 yuan, ten times, once each, unless told otherwise."""
+        now = self.clock()
+        body = {
+            "code": uuid4().hex[:12].upper(),
+            "title": "满减",
+            "kind": "fixed",
+            "value": 2000,
+            "opens_at": (now - timedelta(seconds=1)).isoformat(),
+            "closes_at": (now + timedelta(days=1)).isoformat(),
+            "total": 10,
+        }
+        reply = await self.ops("POST", "coupons", body | terms)
+        assert reply.status_code == 201, reply.text
+        return dict(reply.json())
+
     async def group(self, group_id: str) -> dict[str, Any]:
         reply = await self.http.get(f"/v1/groups/{group_id}")
         assert reply.status_code == 200, reply.text

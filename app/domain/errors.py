@@ -210,6 +210,18 @@ class InviteNotFound(NotFoundError):
     zh = "邀请不存在"
 
 
+class CouponNotFound(NotFoundError):
+    code = "coupon_not_found"
+    en = "There is no such coupon, or it was not granted to you"
+    zh = "优惠券不存在或未发放给您"
+
+
+class MemberNotFound(NotFoundError):
+    code = "member_not_found"
+    en = "There is no such member"
+    zh = "成员不存在"
+
+
 # 405
 
 
@@ -370,6 +382,50 @@ class SkuAlreadyOffered(ConflictError):
     zh = "该活动已有此规格的报价"
 
 
+@dataclass(eq=False)
+class CouponNotOpen(ConflictError):
+    code = "coupon_not_open"
+    en = "The coupon is not valid yet"
+    zh = "优惠券尚未生效"
+    opens_at: str
+
+
+@dataclass(eq=False)
+class CouponMismatch(ConflictError):
+    code = "coupon_mismatch"
+    en = "The coupon is for something else"
+    zh = "该优惠券不适用于此处"
+    field: str
+
+
+@dataclass(eq=False)
+class CouponMinSpend(ConflictError):
+    code = "coupon_min_spend"
+    en = "The order costs too little for this coupon"
+    zh = "订单金额未达到优惠券使用门槛"
+    min_spend: int
+
+
+@dataclass(eq=False)
+class CouponLimit(ConflictError):
+    code = "coupon_limit"
+    en = "You have used this coupon as often as it allows"
+    zh = "您使用该优惠券的次数已达上限"
+    limit: int
+
+
+class CouponUsedUp(ConflictError):
+    code = "coupon_used_up"
+    en = "The coupon is used up"
+    zh = "优惠券已被用完"
+
+
+class CouponCodeTaken(ConflictError):
+    code = "coupon_code_taken"
+    en = "Another coupon has this code"
+    zh = "该优惠码已被使用"
+
+
 # 410
 
 
@@ -397,6 +453,12 @@ class InviteExpired(GoneError):
     code = "invite_expired"
     en = "The invite is over"
     zh = "邀请已失效"
+
+
+class CouponEnded(GoneError):
+    code = "coupon_ended"
+    en = "The coupon is over"
+    zh = "优惠券已失效"
 
 
 # 413
@@ -436,8 +498,8 @@ class OrderLimit(InvalidError):
 @dataclass(eq=False)
 class InvalidTerms(InvalidError):
     code = "invalid_terms"
-    en = "A sale cannot work under these terms"
-    zh = "活动规则不成立"
+    en = "These terms cannot work"
+    zh = "规则不成立"
     field: str
     reason: str
 

@@ -12,7 +12,7 @@ class Scope(StrEnum):
 
 SCOPE_MEANINGS = {
     Scope.CATALOG: "communities and products 社群与商品",
-    Scope.SALES: "sales and their offers 活动与报价",
+    Scope.SALES: "sales, their offers, and coupons 活动、报价与优惠券",
     Scope.ORDERS: "orders: list, ship, complete, refund 订单",
     Scope.INVARIANTS: "run the invariants 对账",
 }

@@ -34,8 +34,10 @@ class Conflict(Exception):
 class Bulk(Protocol):
     """What can be done in such a transaction."""
 
-    async def fetch(self, statement: Executable, **ids: Sequence[str]) -> Sequence[Any]:
-        """The rows a statement finds or returns; `ids` are the lists that its `among` conditions name."""
+    async def fetch(self, statement: Executable, **ids: Sequence[str] | int) -> Sequence[Any]:
+        """The rows a statement finds or returns; `ids` are the lists that its `among` conditions name, and numbers
+        for what it binds besides.
+        """
 
     async def insert(self, rows: Rows) -> None:
         """Insert rows of several tables; the rows of a table name the same columns. Raises `Conflict`."""
@@ -69,7 +71,7 @@ class PostgresBulk:
     def __init__(self, connection: Any) -> None:
         self._connection = connection
 
-    async def fetch(self, statement: Executable, **ids: Sequence[str]) -> Sequence[Any]:
+    async def fetch(self, statement: Executable, **ids: Sequence[str] | int) -> Sequence[Any]:
         sql, names, constants = _compiled(statement)
         with _conflicts():
             found: Sequence[Any] = await self._connection.fetch(
@@ -90,9 +92,12 @@ class SqliteBulk:
     def __init__(self, connection: AsyncConnection) -> None:
         self._connection = connection
 
-    async def fetch(self, statement: Executable, **ids: Sequence[str]) -> Sequence[Any]:
-        texts = {name: orjson.dumps(list(found)).decode() for name, found in ids.items()}
-        return (await self._connection.execute(statement, texts)).all()
+    async def fetch(self, statement: Executable, **ids: Sequence[str] | int) -> Sequence[Any]:
+        values = {
+            name: found if isinstance(found, int) else orjson.dumps(list(found)).decode()
+            for name, found in ids.items()
+        }
+        return (await self._connection.execute(statement, values)).all()
 
     async def insert(self, rows: Rows) -> None:
         try:

@@ -2,6 +2,7 @@
 
 from app.models.columns import new_id
 from app.models.communities import Community
+from app.models.coupons import Coupon, Grant, Redemption
 from app.models.events import Event
 from app.models.groups import Group, Purchase, Seat, Unit
 from app.models.invites import Invite
@@ -15,7 +16,9 @@ from app.models.sandbox import SandboxCallback, SandboxCharge, SandboxRefund
 
 __all__ = [
     "Community",
+    "Coupon",
     "Event",
+    "Grant",
     "Group",
     "Invite",
     "Member",
@@ -26,6 +29,7 @@ __all__ = [
     "Payment",
     "Product",
     "Purchase",
+    "Redemption",
     "Refund",
     "Reminder",
     "Sale",

@@ -16,7 +16,8 @@ class Order(SQLModel, table=True):
     __tablename__ = "orders"
     __table_args__ = (
         UniqueConstraint("sale_id", "member_id", "request_key"),
-        check("amount", "amount = unit_price * quantity AND amount > 0"),
+        check("amount", "amount = unit_price * quantity - discount AND amount > 0"),
+        check("discount", "discount >= 0 AND (discount > 0) = (coupon_code IS NOT NULL)"),
         check("quantity", "quantity >= 1"),
         check("settled_price", "settled_price IS NULL OR settled_price BETWEEN 1 AND unit_price"),
         check("min_quantity", "min_quantity IS NULL OR min_quantity BETWEEN 1 AND quantity"),
@@ -41,6 +42,7 @@ class Order(SQLModel, table=True):
     seat_number: int
     quantity: int
     unit_price: int = big_field()
+    discount: int = big_field(default=0, sa_column_kwargs={"server_default": "0"})
     amount: int = big_field()
     settled_price: int | None = big_field(default=None, nullable=True)
     """What a unit costs in the end, where that is decided when its group closes."""
@@ -57,6 +59,7 @@ class Order(SQLModel, table=True):
     currency: str = Field(max_length=3)
     state: OrderState = state_field(OrderState)
     invite_code: str | None = Field(default=None, max_length=20)
+    coupon_code: str | None = Field(default=None, max_length=20)
     hold_expires_at: datetime
     paid_at: datetime | None = None
     confirmed_at: datetime | None = None

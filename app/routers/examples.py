@@ -17,6 +17,7 @@ CLAIM: dict[str, Example] = {
         "summary": "Brought by a friend 受邀参团",
         "value": {"offer_id": OFFER, "quantity": 1, "invite_code": "7Yp2KqXw3N"},
     },
+    "coupon": {"summary": "With a coupon 使用优惠券", "value": {"offer_id": OFFER, "coupon_code": "TEA20"}},
 }
 INVITE: dict[str, Example] = {
     "group": {"summary": "To a group 邀请入团", "value": {"group_id": GROUP, "channel": "chat"}},
@@ -107,6 +108,41 @@ SLOTS: dict[str, Example] = {
 REMINDER: dict[str, Example] = {
     "five": {"summary": "Five minutes before 提前五分钟", "value": {}},
     "day": {"summary": "A day before 提前一天", "value": {"minutes_before": 1440}},
+}
+COUPON: dict[str, Example] = {
+    "fixed": {
+        "summary": "20 yuan off 99, a hundred times 满减券",
+        "value": {
+            "title": "满 99 减 20",
+            "kind": "fixed",
+            "value": 2000,
+            "min_spend": 9900,
+            "community_id": COMMUNITY,
+            "opens_at": "2026-01-01T00:00:00Z",
+            "closes_at": "2099-12-31T16:00:00Z",
+            "total": 100,
+        },
+    },
+    "percent": {
+        "summary": "10 % off, at most 50 yuan, for those it is granted to 折扣券",
+        "value": {
+            "granted": True,
+            "title": "老团员九折",
+            "kind": "percent",
+            "value": 10,
+            "max_discount": 5000,
+            "opens_at": "2026-01-01T00:00:00Z",
+            "closes_at": "2099-12-31T16:00:00Z",
+            "total": 1000,
+            "member_limit": 2,
+        },
+    },
+}
+GRANT: dict[str, Example] = {
+    "one": {
+        "summary": "To one member 发放给一位成员",
+        "value": {"member_ids": ["mem_019a0c5e7d0a7b3c8f21a4d5e6f70812"]},
+    }
 }
 PAY: dict[str, Example] = {
     "at once": {"summary": "At once, in full 立即全额支付", "value": {}},

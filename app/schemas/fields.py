@@ -101,8 +101,12 @@ SaleId = Annotated[str, id_of("sal")]
 OfferId = Annotated[str, id_of("off")]
 GroupId = Annotated[str, id_of("grp")]
 OrderId = Annotated[str, id_of("ord")]
+CouponId = Annotated[str, id_of("cpn")]
 MemberId = Annotated[str, id_of("mem")]
 InviteCode = Annotated[str, Field(pattern="^[0-9A-Za-z]{8,20}$", examples=["7Yp2KqXw3N"])]
+
+CouponCode = Annotated[str, Field(pattern="^[0-9A-Za-z]{4,20}$", examples=["TEA20"]), AfterValidator(str.upper)]
+"""Whoever types it need not mind capitals."""
 
 
 class Body(BaseModel):

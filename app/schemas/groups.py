@@ -6,7 +6,7 @@ from pydantic import BaseModel, Field
 from app.domain.groups import FailReason, GroupState
 from app.domain.rescues import OnUnfilled
 from app.domain.sales import MAX_ORDER_LIMIT
-from app.schemas.fields import Body, InviteCode, OfferId
+from app.schemas.fields import Body, CouponCode, InviteCode, OfferId
 from app.schemas.orders import OrderPublic
 
 
@@ -29,6 +29,7 @@ class ClaimCreate(Body):
         ),
     ] = None
     invite_code: InviteCode | None = Field(default=None, description="Who brought you 邀请码")
+    coupon_code: CouponCode | None = Field(default=None, description="What takes something off 优惠码")
 
 
 class SeatPublic(BaseModel):

@@ -16,7 +16,8 @@ class OrderPublic(BaseModel):
     seat_number: int
     quantity: int
     unit_price: int = Field(description="Minor units")
-    amount: int = Field(description="`unit_price × quantity`, minor units")
+    discount: int = Field(description="What a coupon takes off, minor units 优惠金额")
+    amount: int = Field(description="`unit_price × quantity − discount`, minor units")
     settled_price: int | None = Field(
         description="What a unit costs in the end, where that is decided when the group closes 最终单价"
     )
@@ -28,6 +29,7 @@ class OrderPublic(BaseModel):
     currency: str
     state: OrderState
     invite_code: str | None
+    coupon_code: str | None
     hold_expires_at: datetime = Field(description="Pay before this moment 支付截止时间")
     paid_at: datetime | None
     confirmed_at: datetime | None = Field(description="When its group succeeded 成团时间")

@@ -18,6 +18,8 @@ from app.domain.errors import (
     AmountTooLarge,
     Busy,
     ConflictError,
+    CouponLimit,
+    CouponUsedUp,
     DealerUnavailable,
     GoneError,
     GroupClosed,
@@ -36,10 +38,10 @@ from app.gateways.bulk import Conflict
 from app.gateways.dealer import Claim, ClaimRequest, Refused
 from app.models import new_id
 from app.schemas.groups import ClaimCreate
-from app.services import dealing, undealt
+from app.services import dealing, redemptions, undealt
 from app.services.answers import Answered, Asked, find_answer
 from app.services.commits import Draft, Want, commit, is_committing
-from app.services.terms import find_invite, forget_sale, group_facts, sale_facts
+from app.services.terms import find_invite, forget_coupon, forget_sale, group_facts, sale_facts
 from app.state import State
 
 ATTEMPTS = 5
@@ -85,6 +87,8 @@ async def _claim(state: State, member_id: str, sale_id: str, wish: Wish, request
     text = f"{wish.group_id or sale_id} {body.offer_id} {body.quantity} {body.invite_code}"
     if body.on_unfilled != OnUnfilled.REFUND or body.min_quantity is not None:
         text += f" {body.on_unfilled} {body.min_quantity}"
+    if body.coupon_code is not None:
+        text += f" {body.coupon_code}"
     asked = Asked(sale_id, member_id, request_key, hashlib.sha256(text.encode()).hexdigest())
     try:
         return await _try(state, asked, wish)
@@ -109,6 +113,9 @@ async def _try(state: State, asked: Asked, wish: Wish) -> bytes:
             return await _take(state, asked, want)
         except Conflict:
             await _learn(state, asked)
+        except CouponUsedUp:
+            forget_coupon(state, wish.body.coupon_code)  # the next is to know before anything is dealt
+            raise
     raise Busy
 
 
@@ -137,6 +144,11 @@ async def _read(state: State, asked: Asked, wish: Wish) -> Want:
             targets=(invite.group_id, invite.sale_id, invite.community_id),
             claim=(group_id, sale.id, sale.community_id),
         )
+    voucher = None
+    if body.coupon_code is not None:
+        voucher = await redemptions.check(
+            state, body.coupon_code, asked.member_id, sale, offer, body.min_quantity or body.quantity
+        )
     return Want(
         asked=asked,
         sale=sale,
@@ -148,6 +160,7 @@ async def _read(state: State, asked: Asked, wish: Wish) -> Want:
         # Nobody brings themselves.
         invite_code=invite.code if invite is not None and invite.member_id != asked.member_id else None,
         now=now,
+        voucher=voucher,
     )
 
 
@@ -172,8 +185,8 @@ async def _take(state: State, asked: Asked, want: Want) -> bytes:
         if not again:  # or its twin is about to commit it, at another process
             await _release(state, asked, claim)
         raise
-    except (Conflict, GroupClosed, TokenInvalid):
-        # A twin was first, or the dealer was wrong, or the group ended meanwhile.
+    except (Conflict, CouponLimit, CouponUsedUp, GroupClosed, TokenInvalid):
+        # A twin was first, or the dealer was wrong, or the group or the coupon ended meanwhile.
         earlier = await find_answer(state, asked)
         if earlier is not None:
             return await _replay(state, asked, earlier, claim)

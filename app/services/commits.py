@@ -18,20 +18,28 @@ from sqlalchemy import func, update
 from sqlmodel import SQLModel, col, select
 
 from app.batching import Batches
-from app.domain.errors import DatabaseUnavailable, DealerUnavailable, GroupClosed, TokenInvalid
+from app.domain.errors import (
+    CouponLimit,
+    CouponUsedUp,
+    DatabaseUnavailable,
+    DealerUnavailable,
+    GroupClosed,
+    TokenInvalid,
+)
 from app.domain.groups import FINAL_GROUP_STATES, GroupState, group_deadline, next_state
 from app.domain.ladders import price_at
 from app.domain.money import order_amount
 from app.domain.orders import OrderState, hold_deadline
 from app.domain.rescues import OnUnfilled
-from app.gateways.bulk import Bulk, among
+from app.gateways.bulk import Bulk, Conflict, among
 from app.gateways.database import is_outage
 from app.gateways.dealer import Claim
-from app.models import Event, Group, Member, Offer, Order, Purchase, Sale, Seat, Unit
+from app.models import Event, Group, Member, Offer, Order, Purchase, Redemption, Sale, Seat, Unit
 from app.schemas.orders import OrderPublic
 from app.services.answers import Asked
 from app.services.dealing import living_orders
 from app.services.locks import LOCK_GROUPS, LOCK_GROUPS_WAITING
+from app.services.redemptions import FreePlaces, Voucher, find_places
 from app.services.terms import SaleFacts, remember_group
 from app.services.transactions import event_values
 from app.state import State
@@ -57,6 +65,8 @@ COUNT_UNDEALT = (
 MEMBERS = select(Member.id).where(among(Member.id, "member_ids"))
 KNOWN_MEMBERS = 200_000
 """How many members a process remembers to exist."""
+ATTEMPTS = 5
+"""How often places of coupons are looked for, while others take those that were found."""
 LANES = 3
 """Transactions under way at the same time: while one waits for the database, the process makes the next."""
 KEYS: dict[type[SQLModel], Callable[[dict[str, Any]], Any]] = {
@@ -64,6 +74,7 @@ KEYS: dict[type[SQLModel], Callable[[dict[str, Any]], Any]] = {
     Unit: itemgetter("offer_id", "number"),
     Seat: itemgetter("group_id", "number"),
     Purchase: itemgetter("sale_id", "member_id", "number"),
+    Redemption: itemgetter("coupon_id", "number"),
 }
 Outcome = bytes | Exception
 """The answer, a `ClaimAnswer` in JSON; or why there is none."""
@@ -82,6 +93,7 @@ class Want:
     min_quantity: int | None
     invite_code: str | None
     now: datetime
+    voucher: Voucher | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,12 +141,17 @@ async def commit_waiting(state: State, drafts: Sequence[Draft]) -> list[Outcome]
     return await _commit_apart(state, drafts, wait=True)
 
 
-async def _commit_apart(state: State, drafts: Sequence[Draft], *, wait: bool) -> list[Outcome]:
+async def _commit_apart(
+    state: State, drafts: Sequence[Draft], *, wait: bool, attempts: int = ATTEMPTS
+) -> list[Outcome]:
     if not drafts:
         return []
     try:
         return await _commit(state, drafts, wait=wait)
     except Exception as error:  # noqa: BLE001 - whatever it is, it is the answer of one claim and not of all
+        if attempts > 1 and isinstance(error, Conflict) and Redemption.__tablename__ in str(error):
+            # Others have just redeemed with the numbers that were found free: there are no others to blame.
+            return await _commit_apart(state, drafts, wait=wait, attempts=attempts - 1)
         if is_outage(error):
             return [DatabaseUnavailable()] * len(drafts)
         if len(drafts) == 1:
@@ -154,6 +171,11 @@ async def _commit(state: State, drafts: Sequence[Draft], *, wait: bool) -> list[
         joined = sorted({draft.want.group_id for draft in drafts if draft.want.group_id is not None})
         batch = _Batch(state.clock(), await _lock_groups(bulk, joined, wait=wait))
         batch.strangers = await _strangers(state, bulk, drafts)
+        redeeming = [draft.want for draft in drafts if draft.want.voucher is not None]
+        if redeeming:
+            batch.redemptions = await find_places(
+                bulk, [(want.voucher, want.asked.member_id) for want in redeeming if want.voucher is not None]
+            )
         outcomes = [batch.add(draft) for draft in drafts]
         await batch.write(bulk)
     for group in batch.rows[Group]:
@@ -248,26 +270,33 @@ class _Batch:
     now: datetime
     groups: dict[str, _Filling]
     rows: dict[type[SQLModel], list[dict[str, Any]]] = field(
-        default_factory=lambda: {model: [] for model in (Group, Order, Unit, Seat, Purchase, Event)},
+        default_factory=lambda: {model: [] for model in (Group, Order, Unit, Seat, Purchase, Redemption, Event)},
     )
     filled: list[str] = field(default_factory=list)
     dealt: list[tuple[str, str]] = field(default_factory=list)
     strangers: set[str] = field(default_factory=set)
+    redemptions: FreePlaces = field(default_factory=FreePlaces)
 
     def add(self, draft: Draft) -> Outcome:
         """Write down what a claim inserts. Returns its answer, or why it cannot be."""
         want, claim = draft.want, draft.claim
         if want.asked.member_id in self.strangers:
             return TokenInvalid()
-        if want.group_id is None:
-            group = self._open(draft)
-        elif want.group_id not in self.groups:
-            return GroupLocked()
-        else:
-            group = self.groups[want.group_id]
+        group = None
+        if want.group_id is not None:
+            group = self.groups.get(want.group_id)
+            if group is None:
+                return GroupLocked()
             if group.state in FINAL_GROUP_STATES or self.now >= group.deadline_at:
                 return GroupClosed()
+        if want.voucher is not None:
+            try:
+                self._redeem(want.voucher, want.asked.member_id, claim.order_id)
+            except (CouponLimit, CouponUsedUp) as refusal:
+                return refusal
+        group = group or self._open(draft)
         group.held += 1
+        discount, coupon_code = (want.voucher.discount, want.voucher.code) if want.voucher else (0, None)
         price = want.offer.price
         if want.on_unfilled == OnUnfilled.SOLO:
             price = want.offer.solo_price or price
@@ -282,7 +311,8 @@ class _Batch:
             "seat_number": claim.seat,
             "quantity": want.quantity,
             "unit_price": price,
-            "amount": order_amount(price, want.quantity),
+            "discount": discount,
+            "amount": order_amount(price, want.quantity, discount),
             "settled_price": None,
             "on_unfilled": want.on_unfilled,
             "min_quantity": want.min_quantity,
@@ -290,6 +320,7 @@ class _Batch:
             "currency": want.sale.currency,
             "state": OrderState.HELD,
             "invite_code": want.invite_code,
+            "coupon_code": coupon_code,
             "hold_expires_at": hold_deadline(want.sale.terms, want.now, group.deadline_at),
             "paid_at": None,
             "confirmed_at": None,
@@ -351,6 +382,20 @@ class _Batch:
             await bulk.fetch(FILL_GROUPS, group_ids=self.filled)
         if self.rows[Order]:
             await bulk.insert(self.rows)
+
+    def _redeem(self, voucher: Voucher, member_id: str, order_id: str) -> None:
+        number, member_number = self.redemptions.take(voucher, member_id)
+        self.rows[Redemption].append(
+            {
+                "coupon_id": voucher.coupon_id,
+                "number": number,
+                "total": voucher.total,
+                "member_id": member_id,
+                "member_number": member_number,
+                "member_limit": voucher.member_limit,
+                "order_id": order_id,
+            }
+        )
 
     def _open(self, draft: Draft) -> _Filling:
         want, terms = draft.want, draft.want.sale.terms

@@ -211,11 +211,11 @@ INVARIANTS = [
     ),
     Invariant(
         "I16",
-        "paid = quoted = price × quantity",
+        "paid = quoted = price × quantity − discount",
         """SELECT orders.id, 'quoted ' || orders.amount || ', kept ' || payments.captured_amount
            FROM orders JOIN payments ON payments.order_id = orders.id AND payments.outcome = 'kept'
            WHERE payments.captured_amount <> orders.amount OR payments.captured_currency <> orders.currency
-              OR orders.amount <> orders.unit_price * orders.quantity""",
+              OR orders.amount <> orders.unit_price * orders.quantity - orders.discount""",
     ),
     Invariant(
         "I16 gap",
@@ -292,6 +292,36 @@ INVARIANTS = [
            LEFT JOIN events ON events.subject = reminders.sale_id AND events.member_id = reminders.member_id
                            AND events.type = 'reminder.due' AND events.created_at = reminders.told_at
            WHERE reminders.told_at IS NOT NULL AND events.id IS NULL""",
+    ),
+    Invariant(
+        "I27 redemptions",
+        "every redemption is of an active order that says the same of it, and every discount of one has its own",
+        f"""SELECT 'redemption ' || redemptions.coupon_id || ' ' || redemptions.number, redemptions.order_id
+            FROM redemptions LEFT JOIN coupons ON coupons.id = redemptions.coupon_id
+            LEFT JOIN orders ON orders.id = redemptions.order_id AND orders.coupon_code = coupons.code
+                            AND orders.member_id = redemptions.member_id AND orders.discount > 0
+                            AND orders.state IN ({ACTIVE})
+            WHERE orders.id IS NULL
+            UNION ALL
+            SELECT orders.id, orders.state || ' with ' || orders.coupon_code || ', which it does not redeem'
+            FROM orders LEFT JOIN redemptions ON redemptions.order_id = orders.id
+            WHERE orders.coupon_code IS NOT NULL AND orders.state IN ({ACTIVE}) AND redemptions.order_id IS NULL""",
+    ),
+    Invariant(
+        "I29",
+        "redemptions of a coupon are no more than its total, all numbers in range",
+        """SELECT coupons.id, count(*) || ' of ' || coupons.total
+           FROM coupons JOIN redemptions ON redemptions.coupon_id = coupons.id GROUP BY coupons.id, coupons.total
+           HAVING count(*) > coupons.total OR min(redemptions.number) < 1
+               OR max(redemptions.number) > coupons.total OR count(DISTINCT redemptions.number) < count(*)""",
+    ),
+    Invariant(
+        "I29 member",
+        "a member's redemptions of a coupon are no more than its limit",
+        """SELECT redemptions.member_id, coupons.id || ': ' || count(*) || ' of ' || coupons.member_limit
+           FROM coupons JOIN redemptions ON redemptions.coupon_id = coupons.id
+           GROUP BY redemptions.member_id, coupons.id, coupons.member_limit
+           HAVING count(*) > coupons.member_limit""",
     ),
     *(
         Invariant(f"I26 {kind}", f"the last event of every {kind} tells its state", _told(kind, plural))

@@ -4,7 +4,7 @@ from sqlalchemy import delete
 from sqlmodel import col, select
 
 from app.domain.orders import ORDER_TRANSITIONS, OrderState
-from app.models import Order, Purchase, Seat, Unit
+from app.models import Order, Purchase, Redemption, Seat, Unit
 from app.services.transactions import Work
 
 
@@ -27,6 +27,8 @@ async def give_back(work: Work, order: Order, target: OrderState) -> Order | Non
         ),
     ):
         await work.session.exec(places)
+    if order.coupon_code is not None:
+        await work.session.exec(delete(Redemption).where(col(Redemption.order_id) == order.id))
     work.freed.append(moved)
     record_order(work, moved, before)
     return moved

@@ -1,4 +1,4 @@
-"""What a claim must know of its sale, its group and its invite, remembered by the process.
+"""What a claim must know of its sale, its group, its invite and its coupon, remembered by the process.
 
 Only what a published sale cannot change is relied upon: its prices and limits, the product of a group. Whether the
 sale is open and the group has a free seat is for the dealer and the rows to say.
@@ -7,12 +7,20 @@ sale is open and the group has a free seat is for the dealer and the rows to say
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from sqlalchemy import func
 from sqlmodel import SQLModel, col, select
 
-from app.domain.errors import GroupNotFound, InviteNotFound, KaituanError, OfferNotFound, SaleNotFound
+from app.domain.errors import (
+    CouponNotFound,
+    GroupNotFound,
+    InviteNotFound,
+    KaituanError,
+    OfferNotFound,
+    SaleNotFound,
+)
 from app.domain.groups import FINAL_GROUP_STATES
 from app.domain.sales import SaleState, SaleTerms
-from app.models import Group, Invite, Offer, Sale
+from app.models import Coupon, Group, Invite, Offer, Redemption, Sale
 from app.state import State
 
 
@@ -74,6 +82,17 @@ async def find_invite(state: State, code: str) -> Invite:
     return memory.last(code) or await memory.get(code)
 
 
+async def find_coupon(state: State, code: str) -> tuple[Coupon, int]:
+    """A coupon, and how many redemptions of it there were a moment ago. Raises `CouponNotFound`."""
+    return await state.memory(_read_coupons).get(code)
+
+
+def forget_coupon(state: State, code: str | None) -> None:
+    """Read the coupon of an order anew, if it has one: it was ended, used up, or given back."""
+    if code is not None:
+        state.memory(_read_coupons).drop(code)
+
+
 async def _read_sales(state: State, sale_ids: Sequence[str]) -> list[SaleFacts | KaituanError]:
     async with state.database.snapshot() as session:
         sales = await session.exec(
@@ -104,3 +123,11 @@ async def _read_invites(state: State, codes: Sequence[str]) -> list[Invite | Kai
         rows = (await session.exec(select(Invite).where(col(Invite.code).in_(codes)))).all()
     found: dict[str, SQLModel] = {invite.code: invite for invite in rows}
     return [found.get(code) or InviteNotFound() for code in codes]  # type: ignore[misc]
+
+
+async def _read_coupons(state: State, codes: Sequence[str]) -> list[tuple[Coupon, int] | KaituanError]:
+    taken = select(func.count()).where(Redemption.coupon_id == Coupon.id).scalar_subquery()
+    async with state.database.snapshot() as session:
+        rows = await session.exec(select(Coupon, taken).where(col(Coupon.code).in_(codes)))
+        found = {coupon.code: (coupon, number) for coupon, number in rows.all()}
+    return [found.get(code) or CouponNotFound() for code in codes]

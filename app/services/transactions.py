@@ -15,6 +15,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from app.domain.errors import DealerUnavailable
 from app.domain.machines import Table, sources
 from app.models import Event, Group, Order
+from app.services.terms import forget_coupon
 from app.state import State
 
 log = logging.getLogger(__name__)
@@ -108,6 +109,8 @@ async def transaction(state: State, now: datetime) -> AsyncIterator[Work]:
 
 
 async def _tell(state: State, work: Work) -> None:
+    for order in work.freed:
+        forget_coupon(state, order.coupon_code)
     try:
         for order in work.amended:
             await state.dealer.amend(order.sale_id, order)

@@ -15,6 +15,7 @@ NOBODY = "'nobody'"
 OTHER_ORDER = "(SELECT max(id) FROM orders WHERE state = 'cancelled')"
 OTHER_MEMBER = "(SELECT max(id) FROM members WHERE id NOT IN (SELECT member_id FROM seats))"
 
+OTHER_NUMBER = "CASE WHEN number = 1 THEN 2 ELSE 1 END"
 OTHER_SKU = "(SELECT max(id) FROM skus WHERE id NOT IN (SELECT sku_id FROM offers))"
 
 
@@ -40,6 +41,11 @@ COPIES = {
     "pk_seats": offence(member_id=OTHER_MEMBER, order_id=OTHER_ORDER),
     "uq_seats_group_id_member_id": offence("number = 1 AND size = 3", number="3", order_id=OTHER_ORDER),
     "pk_purchases": offence(order_id=OTHER_ORDER),
+    "pk_coupons": offence(code=NOBODY),
+    "uq_coupons_code": offence(id=NOBODY),
+    "pk_redemptions": offence(member_id=NOBODY, order_id=NOBODY),
+    "uq_redemptions_coupon_id_member_id_member_number": offence(number=OTHER_NUMBER, order_id=NOBODY),
+    "uq_redemptions_order_id": offence(number=OTHER_NUMBER, member_id=NOBODY),
     "pk_orders": offence(request_key=NOBODY),
     "uq_orders_sale_id_member_id_request_key": offence(id=NOBODY),
     "pk_payments": offence("state = 'created'", request_key=NOBODY),
@@ -80,7 +86,17 @@ CHANGES = {
     "ck_seats_number": offence(number="size + 1"),
     "ck_units_number": offence(number="stock + 1"),
     "ck_purchases_number": offence(number="member_limit + 1"),
+    "ck_coupons_window": offence(closes_at="opens_at"),
+    "ck_coupons_value": offence(value="0"),
+    "ck_coupons_max_discount": offence("kind = 'fixed'", max_discount="1"),
+    "ck_coupons_min_spend": offence(min_spend="-1"),
+    "ck_coupons_total": offence(total="0"),
+    "ck_coupons_member_limit": offence(member_limit="0"),
+    "ck_coupons_coupon_kind": offence("kind = 'fixed'", kind=NOBODY),
+    "ck_redemptions_number": offence(number="total + 1"),
+    "ck_redemptions_member_number": offence(member_number="member_limit + 1"),
     "ck_orders_amount": offence(amount="amount - 1"),
+    "ck_orders_discount": offence("discount = 0", discount="-1", amount="amount + 1"),
     "ck_orders_quantity": offence(quantity="-1", unit_price="-amount"),
     "ck_orders_settled_price": offence(settled_price="unit_price + 1"),
     "ck_orders_min_quantity": offence(min_quantity="0"),

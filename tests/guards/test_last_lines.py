@@ -21,8 +21,10 @@ from tests.guards.cuts import Cut, Probe, cuts, run
 from tests.guards.money import ANY_ORDER, CAPTURE, PAYMENTS, recording, start
 from tests.guards.orders import unlocked
 from tests.guards.world import World
+from tests.service import FLASH
 
 CROWD = 20
+REDEMPTIONS = "app.services.redemptions"
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,12 +90,35 @@ async def one_message_is_one_capture(world: World) -> None:
     assert await world.count("events WHERE subject = :id AND type = 'payment.captured'", id=payment.id) == 1
 
 
+def one_redemption_is_had_once(*buyers: int) -> Probe:
+    """Whoever tries in turn."""
+
+    async def probe(world: World) -> None:
+        sale, coupon = await world.service.sale(**FLASH), await world.service.coupon(total=2)
+        for buyer in buyers:
+            await world.members[buyer].buy(sale, coupon_code=coupon["code"])
+        assert await world.count("redemptions WHERE coupon_id = :id", id=coupon["id"]) == 1
+
+    return probe
+
+
 LAST_LINES = {
     "pk_units": LastLine(repels(places.buy_the_last_units), "units"),
     "pk_seats": LastLine(repels(places.join_for_the_last_seat), "seats"),
     "pk_purchases": LastLine(repels(places.open_with_a_hundred_keys), "purchases"),
     "uq_orders_sale_id_member_id_request_key": LastLine(repels(places.open_with_one_key), "requests", every=1),
     "uq_seats_group_id_member_id": LastLine(repels(places.join_with_a_hundred_keys), "members of groups"),
+    "pk_redemptions": LastLine(
+        one_redemption_is_had_once(0, 1),
+        down=(Cut(f"{REDEMPTIONS}._free_numbers", "free[:most]", "list(range(1, most + 1))"),),
+    ),
+    "uq_redemptions_coupon_id_member_id_member_number": LastLine(
+        one_redemption_is_had_once(0, 0),
+        down=(
+            Cut(f"{REDEMPTIONS}.find_places", "places.taken[coupon_id, member_id].add(member_number)", "pass"),
+            *cuts("app.domain.coupons.check_redeemable", "own >= terms.member_limit"),
+        ),
+    ),
     "uq_payments_order_id_request_key": LastLine(one_key_is_one_payment, down=(unlocked("lock_order"),)),
     "uq_payments_kept": LastLine(
         one_payment_is_kept,

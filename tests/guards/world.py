@@ -235,3 +235,7 @@ async def tell_story(world: World) -> None:
     await member.start_payment(running)
     left = (await leaver.open(large)).json()["order"]["id"]
     await leaver.post(f"/v1/orders/{left}/cancel")
+
+    coupon = await service.coupon()
+    await service.ops("POST", f"coupons/{coupon['id']}/grants", {"member_ids": [leaver.id]})
+    await leaver.open(sale, coupon_code=coupon["code"])

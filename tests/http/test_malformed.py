@@ -151,9 +151,8 @@ async def test_id_of_a_wrong_form(world: World, route: Route) -> None:
             own = world.ids.get(name, "sandbox")
             for wrong in [*WRONG_IDS, *([own.upper()] if name.endswith("_id") else [])]:
                 reply = await world.ask(route, ids={name: wrong.format(own=own)}, json=body)
-                problem = check_refusal(
-                    reply, "invalid_request", "provider_not_found", "invite_not_found", route=route
-                )
+                codes = ("invalid_request", "provider_not_found", "invite_not_found", "coupon_not_found")
+                problem = check_refusal(reply, *codes, route=route)
                 if problem["code"] == "invalid_request":
                     assert problem["errors"][0]["location"] == f"path.{name}", problem
             for wrong in ("a/b", f"{own}/b", "..%2f..", f"x%2f{own}"):
@@ -164,7 +163,7 @@ async def test_id_of_a_wrong_form(world: World, route: Route) -> None:
 @routes([route for route in ROUTES if route.variables and route.name != "static"])
 async def test_id_of_nothing(world: World, route: Route) -> None:
     bodies = [world.filled(example, route) for example in route.examples] or [None]
-    unknown = {"code": token_hex(5), "provider": "nobody", "token": token_hex(12)}
+    unknown = {"code": token_hex(5), "coupon_code": token_hex(5), "provider": "nobody", "token": token_hex(12)}
     async with unchanged(world.service):
         for name in route.variables:
             other = unknown.get(name) or f"{world.ids[name].partition('_')[0]}_{token_hex(16)}"

@@ -56,6 +56,7 @@ class World:
         ids = self.ids | self.special.get(route.name, {})
         if isinstance(body, dict):
             named = {name: ids[name] for name in body if name in ids and "_" in name}
+            named |= {name: [ids[name[:-1]]] for name in body if name.endswith("_ids")}
             return {name: self.filled(value, route) for name, value in body.items()} | named
         return [self.filled(value, route) for value in body] if isinstance(body, list) else body
 
@@ -71,6 +72,7 @@ async def build_world(service: Service) -> World:
     member = await service.member("world")
     claim = (await member.open(sale)).json()
     group_id, order_id = claim["group"]["id"], claim["order"]["id"]
+    coupon = await service.coupon(total=100, member_limit=50)
     invite = (await member.post("/v1/invites", {"community_id": sale.body["community_id"]})).json()
     session = (await service.http.post("/v1/sessions", json={"provider": "dev", "code": "world"})).json()
     offers = (await service.http.get(f"/v1/sales/{sale.id}")).json()["offers"]
@@ -87,6 +89,9 @@ async def build_world(service: Service) -> World:
             "group_id": group_id,
             "order_id": order_id,
             "code": invite["code"],
+            "coupon_id": coupon["id"],
+            "coupon_code": coupon["code"],
+            "member_id": member.id,
             "invite_code": invite["code"],
             "refresh_token": session["refresh_token"],
             "token": (await member.start_payment(order_id)).rsplit("/", 1)[-1],
