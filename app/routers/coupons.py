@@ -67,7 +67,9 @@ async def quote_coupon(
     member_id: MemberDep,
     coupon_code: CouponCode,
     offer_id: OfferId | None = None,
-    quantity: Annotated[int, Query(ge=1, le=MAX_ORDER_LIMIT)] = 1,
+    quantity: Annotated[
+        int, Query(ge=1, le=MAX_ORDER_LIMIT, description="Units you take in any case 至少购买件数")
+    ] = 1,
 ) -> CouponQuote:
     """What it would take off this order now, or why it would not; without an offer, whether you may use it at all.
     Nothing is taken: the claim decides.

@@ -282,6 +282,23 @@ async def test_with_a_ladder_everybody_who_has_the_coupon_pays_the_same_in_the_e
     assert await service.violations() == []
 
 
+async def test_units_that_are_not_needed_leave_something_paid(service: Service) -> None:
+    """Who would take more for the group to fill redeems a coupon for what they take in any case."""
+    sale = await service.sale(group_size=2, rescue={"flexible": True})
+    coupon, (member, friend) = await service.coupon(value=10**9), await service.members(2)
+    flexible = {"quantity": 3, "min_quantity": 1, "coupon_code": coupon["code"]}
+    opened = (await member.open(sale, **flexible)).json()
+    assert (opened["order"]["discount"], opened["order"]["amount"]) == (4899, 3 * 4900 - 4899)
+    joined = (await friend.join(sale, opened["group"]["id"])).json()
+    for who, answer in ((member, opened), (friend, joined)):
+        await who.pay(answer["order"]["id"])
+    await service.tick()
+    order = await member.order(opened["order"]["id"])
+    back = sum(refund["amount"] for refund in order["refunds"])
+    assert (order["state"], order["settled_quantity"], order["amount"] - back) == ("confirmed", 1, 1)
+    assert await service.violations() == []
+
+
 async def test_a_claim_without_a_coupon_knows_nothing_of_them(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
