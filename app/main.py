@@ -21,6 +21,7 @@ from starlette.types import ASGIApp
 
 from app.config import Settings
 from app.routers import (
+    bargains,
     communities,
     coupons,
     groups,
@@ -74,6 +75,7 @@ TAGS = [
     {"name": "sessions", "description": "Log in 登录"},
     {"name": "sales", "description": "Time-boxed occasions to buy 活动"},
     {"name": "groups", "description": "Members filling one set of seats before a deadline 团"},
+    {"name": "bargains", "description": "A price that friends cut 砍价"},
     {"name": "orders", "description": "A member's orders and payments 订单与支付"},
     {"name": "reminders", "description": "Told before a sale opens 开抢提醒"},
     {"name": "invites", "description": "Links that bring friends in 邀请"},
@@ -125,6 +127,7 @@ def create_app(settings: Settings, state: State | None = None) -> FastAPI:
             sales.router,
             groups.router,
             live.router,
+            bargains.router,
             *(orders.router, orders.sale_router),
             payments.router,
             invites.router,

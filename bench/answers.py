@@ -40,6 +40,7 @@ ORDER: dict[str, Any] = {
     "sale_id": f"sal_{ID}",
     "group_id": f"grp_{ID}",
     "offer_id": f"off_{ID}",
+    "bargain_id": None,
     "seat_number": 3,
     "quantity": 1,
     "unit_price": 4900,

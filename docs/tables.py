@@ -10,6 +10,7 @@ from typing import Any
 
 from app.config import Settings
 from app.domain import errors
+from app.domain.bargains import BARGAIN_TRANSITIONS
 from app.domain.errors import KaituanError
 from app.domain.groups import GROUP_TRANSITIONS
 from app.domain.machines import Table
@@ -19,7 +20,7 @@ from app.domain.refunds import REFUND_TRANSITIONS
 from app.domain.sales import SALE_TRANSITIONS
 from app.routers.problems import status_of
 from app.services.invariants import INVARIANTS
-from app.services.live import PUBLIC_TYPES
+from app.services.live import KINDS
 from chaos.crashes import CRASH_POINTS
 
 DOCS = Path(__file__).parent
@@ -27,6 +28,7 @@ BLOCK = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 MACHINES: dict[str, Table[Any]] = {
     "sale": SALE_TRANSITIONS,
     "group": GROUP_TRANSITIONS,
+    "bargain": BARGAIN_TRANSITIONS,
     "order": ORDER_TRANSITIONS,
     "payment": PAYMENT_TRANSITIONS,
     "refund": REFUND_TRANSITIONS,
@@ -71,8 +73,9 @@ def _crashes() -> Iterator[str]:
 def _live() -> Iterator[str]:
     yield "| on the stream | written as |"
     yield "|---|---|"
-    for type_, name in PUBLIC_TYPES.items():
-        yield f"| `{name}` | `{type_}` |"
+    for kind in KINDS.values():
+        for type_, name in kind.types.items():
+            yield f"| `{name}` | `{type_}` |"
 
 
 def _machine(table: Table[Any]) -> Iterator[str]:

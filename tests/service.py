@@ -26,6 +26,8 @@ from app.workers.loop import JOBS, SANDBOX_JOB
 
 FLASH: dict[str, Any] = {"kind": "flash", "group_size": 1, "group_ttl_seconds": None, "hold_ttl_seconds": 300}
 """Terms of a flash sale."""
+BARGAIN: dict[str, Any] = {"kind": "bargain", "group_size": 1, "list_price": 9900, "bargain": {"slots": 5}}
+"""Terms of a bargain sale: five cuts from 9900 to 4900."""
 
 
 @dataclass(slots=True)
@@ -87,6 +89,20 @@ class Member:
         """Buy the first offer of a flash sale, alone."""
         return await self.post(f"/v1/sales/{sale.id}/orders", {"offer_id": sale.offer} | body, key=key)
 
+    async def bargain(self, sale: Sale) -> dict[str, Any]:
+        """A bargain of theirs for the sale's first offer."""
+        reply = await self.post(f"/v1/sales/{sale.id}/bargains", {"offer_id": sale.offer})
+        assert reply.is_success, reply.text
+        return dict(reply.json())
+
+    async def cut(self, bargain_id: str) -> httpx.Response:
+        """Help somebody's bargain."""
+        return await self.post(f"/v1/bargains/{bargain_id}/cuts")
+
+    async def buy_at(self, bargain_id: str, *, key: str | None = None) -> httpx.Response:
+        """Buy at the present price of a bargain."""
+        return await self.post(f"/v1/bargains/{bargain_id}/orders", key=key)
+
     async def start_payment(self, order_id: str, *, key: str | None = None) -> str:
         """The address to pay an order at."""
         reply = await self.post(f"/v1/orders/{order_id}/payments", {"provider": "sandbox"}, key=key)
@@ -141,6 +157,7 @@ class Service:
         *,
         stocks: list[int] | None = None,
         ladder: list[tuple[int, int]] | None = None,
+        list_price: int | None = None,
         publish: bool = True,
         **terms: Any,
     ) -> Sale:
@@ -163,6 +180,7 @@ class Service:
             "member_limit": 3,
             "offers": [
                 {"sku_id": sku["id"], "price": 4900 + 1000 * number, "stock": stock, "ladder": steps}
+                | ({} if list_price is None else {"list_price": list_price})
                 for number, (sku, stock) in enumerate(zip(product["skus"], stocks, strict=True))
             ],
         } | terms

@@ -141,6 +141,18 @@ class ProviderDisabled(ForbiddenError):
     zh = "此环境未启用该提供方"
 
 
+class SelfHelp(ForbiddenError):
+    code = "self_help"
+    en = "Nobody cuts their own price: ask your friends"
+    zh = "不能为自己砍价，请邀请好友帮忙"
+
+
+class NotYourBargain(ForbiddenError):
+    code = "not_your_bargain"
+    en = "Only who started a bargain may buy at its price"
+    zh = "只有砍价发起人可以按此价格购买"
+
+
 # 404
 
 
@@ -220,6 +232,12 @@ class MemberNotFound(NotFoundError):
     code = "member_not_found"
     en = "There is no such member"
     zh = "成员不存在"
+
+
+class BargainNotFound(NotFoundError):
+    code = "bargain_not_found"
+    en = "There is no such bargain"
+    zh = "砍价不存在"
 
 
 # 405
@@ -424,6 +442,30 @@ class CouponCodeTaken(ConflictError):
     code = "coupon_code_taken"
     en = "Another coupon has this code"
     zh = "该优惠码已被使用"
+
+
+@dataclass(eq=False)
+class BargainClosed(ConflictError):
+    code = "bargain_closed"
+    en = "The bargain does not take this now: its state says why"
+    zh = "砍价当前状态不支持此操作"
+    state: str
+
+
+@dataclass(eq=False)
+class AlreadyHelped(ConflictError):
+    code = "already_helped"
+    en = "You have helped in this bargain; `amount` is what you cut"
+    zh = "已帮砍过，`amount` 为已砍金额"
+    amount: int
+
+
+@dataclass(eq=False)
+class HelpLimit(ConflictError):
+    code = "help_limit"
+    en = "You have helped as often as one may today"
+    zh = "今日帮砍次数已用完"
+    limit: int
 
 
 # 410

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
+from app.domain.bargains import BargainRules
 from app.domain.errors import InvalidTerms, OrderLimit, SaleEnded, SaleNotOpen, SalePaused, WrongKind
 from app.domain.machines import Table
 from app.domain.rescues import NO_RESCUE, RescueRules
@@ -56,13 +57,14 @@ class SaleTerms:
     min_size: int | None = None
     """Paid seats with which a group succeeds at its deadline; None: all of them."""
     rescue: RescueRules = NO_RESCUE
+    bargain: BargainRules | None = None
 
 
 def check_terms(terms: SaleTerms) -> None:
     """Refuse terms under which a sale could not work.
 
     Raises `InvalidTerms`: the window is empty, a hold outlives the group it is for, a group would need more seats
-    than it has, or one seat where members buy together, or more where they buy alone.
+    than it has, or one seat where members buy together, or more where they buy alone, or a bargain lacks its rules.
     """
     if terms.closes_at <= terms.opens_at:
         raise InvalidTerms(field="closes_at", reason="must be after opens_at")
@@ -76,6 +78,8 @@ def check_terms(terms: SaleTerms) -> None:
         raise InvalidTerms(field="rescue", reason="is for group sales")
     if terms.min_size is not None and terms.min_size > terms.group_size:
         raise InvalidTerms(field="min_size", reason="must not exceed group_size")
+    if (terms.kind == SaleKind.BARGAIN) != (terms.bargain is not None):
+        raise InvalidTerms(field="bargain", reason="is for a bargain sale, which needs it")
 
 
 def smallest(terms: SaleTerms) -> int:

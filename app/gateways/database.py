@@ -152,8 +152,8 @@ class Database:
             await kept.close()
         return await self.engine.connect()
 
-    def insert_unless_there(self, model: type[SQLModel], key: list[str]) -> Insert:
-        """An INSERT that does nothing when a row with this unique key is there; give it its `values`."""
+    def insert_unless_there(self, model: type[SQLModel], key: list[str] | None = None) -> Insert:
+        """An INSERT that does nothing when a row with this unique key, or any, is there; give it its `values`."""
         if self.is_sqlite:
             return sqlite.insert(model).on_conflict_do_nothing(index_elements=key)
         return postgresql.insert(model).on_conflict_do_nothing(index_elements=key)

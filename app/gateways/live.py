@@ -1,4 +1,4 @@
-"""Who watches which group in this process, and the word that something changed there.
+"""Who watches which group or bargain in this process, and the word that something changed there.
 
 The word carries no content: the feed (`services/feed.py`) reads the rows when it hears it. It may be lost (Redis
 away, process killed); the feed also looks by itself now and then, so a lost word costs a moment, never a change.
@@ -25,11 +25,11 @@ OWN_ADDRESSES = {"127.0.0.1", "::1", ""}
 
 
 Look = asyncio.Future[Any]
-"""A question how a group is now."""
+"""A question how something that is watched is now."""
 
 
 class Watcher(Protocol):
-    """Somebody who watches a group, as their room knows them."""
+    """Somebody who watches, as their room knows them."""
 
     def tell(self, tick: Any, now: float) -> None:
         """See what is new in the room; `now` is loop time, as below."""
@@ -45,7 +45,7 @@ class Watcher(Protocol):
 
 
 class Room:
-    """One group that is watched in this process: its watchers, and what they were told lately."""
+    """One group or bargain that is watched in this process: its watchers, and what they were told lately."""
 
     __slots__ = ("_told_at", "left_at", "looks", "newest", "next_at", "ticks", "told", "watchers")
 
@@ -54,12 +54,12 @@ class Room:
         self.left_at = 0.0
         """Loop time at which the last watcher left."""
         self.told: int | None = None
-        """Id of the newest change that was told; None: the feed has not yet looked at the group."""
+        """Id of the newest change that was told; None: the feed has not yet looked."""
         self.ticks: deque[Any] = deque()
         """What was told lately, each going on where the one before ended."""
         self._told_at: deque[float] = deque()
         self.newest: Any = None
-        """What the feed saw last of the group; there once `told` is."""
+        """What the feed saw last; there once `told` is."""
         self.next_at = 0.0
         """Loop time before which nothing is told, so that what happens at once is told at once."""
         self.looks: list[Look] = []
@@ -79,7 +79,7 @@ class Room:
         return looks
 
     def open(self, view: Any) -> None:
-        """Begin with the group as it is, unless it has begun."""
+        """Begin with how it is, unless it has begun."""
         if self.told is None:
             self.newest, self.told = view, view.last
 
@@ -112,7 +112,7 @@ class Live:
         self._name = token_hex(8)
         self.rooms: dict[str, Room] = {}
         self.words: set[str] = set()
-        """Rooms in whose group something changed, for all we know."""
+        """Ids of rooms where something changed, for all we know."""
         self.word = asyncio.Event()
         self.connections = 0
         """How many connections watch."""
@@ -146,9 +146,9 @@ class Live:
                 del self.connections_from[address]
 
     @contextmanager
-    def entered(self, group_id: str, watcher: Watcher) -> Iterator[Room]:
-        """The room of a group, with this watcher in it."""
-        room = self.rooms.setdefault(group_id, Room())
+    def entered(self, id_: str, watcher: Watcher) -> Iterator[Room]:
+        """The room of what has this id, with this watcher in it."""
+        room = self.rooms.setdefault(id_, Room())
         room.watchers.add(watcher)
         try:
             yield room
@@ -156,21 +156,21 @@ class Live:
             room.watchers.discard(watcher)
             room.left_at = asyncio.get_running_loop().time()
 
-    async def look(self, group_id: str) -> Any:
-        """How a group that is watched is now, read after this was called. Raises what the feed met."""
+    async def look(self, id_: str) -> Any:
+        """How what is watched is now, read after this was called. Raises what the feed met."""
         look: Look = asyncio.get_running_loop().create_future()
-        self.rooms[group_id].looks.append(look)
-        self.hear([group_id])
+        self.rooms[id_].looks.append(look)
+        self.hear([id_])
         return await look
 
     async def announce(self, changed: Iterable[str]) -> None:
-        """Tell every process that these groups and sales changed."""
+        """Tell every process that these groups, bargains and sales changed."""
         ids = sorted(set(changed))
         self.changed(ids)
         await self.publish(ids)
 
     async def publish(self, ids: Collection[str]) -> None:
-        """Tell the other processes that these groups and sales changed, as far as they can be reached."""
+        """Tell the other processes that these have changed, as far as they can be reached."""
         if not ids:
             return
         # RuntimeError: uvloop's word for a connection that was closed under the client.
@@ -178,14 +178,14 @@ class Live:
             await self._client.publish(CHANNEL, " ".join([self._name, *ids]))
 
     def changed(self, ids: Collection[str]) -> None:
-        """Tell this process that these groups and sales changed."""
+        """Tell this process that these have changed."""
         for heard in self.heard:
             heard(ids)
         self.hear(ids)
 
-    def hear(self, group_ids: Iterable[str]) -> None:
-        """Have the feed look at these groups, as far as they are watched here."""
-        heard = self.rooms.keys() & group_ids
+    def hear(self, ids: Iterable[str]) -> None:
+        """Have the feed look at these, as far as they are watched here."""
+        heard = self.rooms.keys() & ids
         if heard:
             self.words |= heard
             self.word.set()

@@ -1,5 +1,6 @@
 """Every table. Importing this package fills `SQLModel.metadata`."""
 
+from app.models.bargains import Bargain, Cut, Help
 from app.models.columns import new_id
 from app.models.communities import Community
 from app.models.coupons import Coupon, Grant, Redemption
@@ -15,11 +16,14 @@ from app.models.sales import Offer, Sale
 from app.models.sandbox import SandboxCallback, SandboxCharge, SandboxRefund
 
 __all__ = [
+    "Bargain",
     "Community",
     "Coupon",
+    "Cut",
     "Event",
     "Grant",
     "Group",
+    "Help",
     "Invite",
     "Member",
     "Notification",

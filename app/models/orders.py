@@ -3,9 +3,9 @@ from datetime import datetime
 from sqlalchemy import Index, Text, UniqueConstraint
 from sqlmodel import Field, SQLModel
 
-from app.domain.orders import OrderState
+from app.domain.orders import ACTIVE_ORDER_STATES, OrderState
 from app.domain.rescues import OnUnfilled
-from app.models.columns import big_field, check, id_field, loose_link_field, state_field, where
+from app.models.columns import ID_LENGTH, big_field, check, id_field, loose_link_field, quoted, state_field, where
 
 
 class Order(SQLModel, table=True):
@@ -31,6 +31,12 @@ class Order(SQLModel, table=True):
         Index(None, "group_id"),
         # Of holds only the unpaid are ever due, and of changes only those after the claim are told to the dealer.
         Index("ix_orders_held", "hold_expires_at", **where("state = 'held'")),
+        Index(
+            "uq_orders_bargain",
+            "bargain_id",
+            unique=True,
+            **where(f"bargain_id IS NOT NULL AND state IN ({quoted(ACTIVE_ORDER_STATES)})"),
+        ),
         Index("ix_orders_changed", "sale_id", "changed_at", **where("state <> 'held'")),
     )
 
@@ -39,6 +45,8 @@ class Order(SQLModel, table=True):
     group_id: str = loose_link_field()
     offer_id: str = loose_link_field()
     member_id: str = loose_link_field()
+    bargain_id: str | None = Field(default=None, max_length=ID_LENGTH)
+    """Whose price it is bought at."""
     seat_number: int
     quantity: int
     unit_price: int = big_field()

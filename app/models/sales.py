@@ -6,6 +6,7 @@ from typing import Any
 from sqlalchemy import JSON, Index, UniqueConstraint
 from sqlmodel import Field, SQLModel
 
+from app.domain.bargains import BargainRules
 from app.domain.ladders import Step
 from app.domain.money import MAX_AMOUNT
 from app.domain.rescues import RescueRules
@@ -29,6 +30,7 @@ class Sale(SQLModel, table=True):
         check("group_size", f"group_size BETWEEN 1 AND {MAX_GROUP_SIZE} AND (kind = 'group') = (group_size > 1)"),
         check("min_size", "min_size IS NULL OR min_size BETWEEN 1 AND group_size"),
         check("ttls", "hold_ttl_seconds BETWEEN 1 AND group_ttl_seconds"),
+        check("bargain", "(kind = 'bargain') = (bargain IS NOT NULL)"),
         check("order_limit", f"order_limit BETWEEN 1 AND {MAX_ORDER_LIMIT}"),
         check("member_limit", f"member_limit BETWEEN 1 AND {MAX_MEMBER_LIMIT}"),
         Index(None, "state", "closes_at"),
@@ -54,6 +56,8 @@ class Sale(SQLModel, table=True):
     member_limit: int
     rescue: dict[str, Any] = Field(default_factory=dict, sa_type=JSON, sa_column_kwargs={"server_default": "{}"})
     """What is done for groups that do not fill: the fields of `RescueRules`."""
+    bargain: dict[str, int] | None = Field(default=None, sa_type=JSON(none_as_null=True))
+    """The `BargainRules` of a bargain sale."""
     undealt: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
     """How many transactions took places that Redis had not dealt."""
     created_at: datetime
@@ -73,6 +77,7 @@ class Sale(SQLModel, table=True):
             order_limit=self.order_limit,
             member_limit=self.member_limit,
             rescue=RescueRules(**self.rescue),
+            bargain=None if self.bargain is None else BargainRules(**self.bargain),
         )
 
 

@@ -19,6 +19,7 @@ CLAIM: dict[str, Example] = {
     },
     "coupon": {"summary": "With a coupon 使用优惠券", "value": {"offer_id": OFFER, "coupon_code": "TEA20"}},
 }
+BARGAIN: dict[str, Example] = {"offer": {"summary": "For an offer 选择报价", "value": {"offer_id": OFFER}}}
 INVITE: dict[str, Example] = {
     "group": {"summary": "To a group 邀请入团", "value": {"group_id": GROUP, "channel": "chat"}},
     "sale": {"summary": "To a sale 分享活动", "value": {"sale_id": SALE, "channel": "poster"}},
@@ -65,6 +66,20 @@ SALE_DRAFT: dict[str, Example] = {
             "closes_at": "2099-12-31T16:00:00Z",
             "hold_ttl_seconds": 300,
             "offers": [{"sku_id": SKU, "price": 1900, "list_price": 6900, "stock": 100}],
+        },
+    },
+    "bargain": {
+        "summary": "Ten cuts from 99 to 49, a new friend makes two 砍价",
+        "value": {
+            "community_id": COMMUNITY,
+            "kind": "bargain",
+            "title": "砍价 · 明前龙井",
+            "opens_at": "2026-01-01T00:00:00Z",
+            "closes_at": "2099-12-31T16:00:00Z",
+            "group_ttl_seconds": 86_400,
+            "hold_ttl_seconds": 900,
+            "bargain": {"slots": 10, "daily_helps": 3, "new_member_days": 7, "new_member_weight": 2},
+            "offers": [{"sku_id": SKU, "price": 4900, "list_price": 9900, "stock": 100}],
         },
     },
     "ladder": {

@@ -1,5 +1,5 @@
-"""What watchers of a group are told, written once for all of them: as an event stream, as messages of a WebSocket,
-and as the answer to a long poll.
+"""What watchers of a group or a bargain are told, written once for all of them: as an event stream, as
+messages of a WebSocket, and as the answer to a long poll.
 """
 
 from collections.abc import Sequence
@@ -7,14 +7,16 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import NamedTuple, Self
 
-from app.domain.groups import FINAL_GROUP_STATES
+from app.schemas.bargains import BargainChange, BargainPublic
 from app.schemas.groups import Change, GroupPublic
 
 STILL_HERE = b": still here\n\n"
+Shown = GroupPublic | BargainPublic
+AnyChange = Change | BargainChange
 
 
 class Told(NamedTuple):
-    """One change. `head` is its JSON up to the group, which all changes of a tick share."""
+    """One change. `head` is its JSON up to the thing that changed, which all changes of a tick share."""
 
     id: int
     type: str
@@ -31,33 +33,41 @@ class Said(NamedTuple):
 
 @dataclass(frozen=True)
 class Tick:
-    """The changes of a group after one change up to another, and the group as it is then; perhaps no changes."""
+    """The changes of what is watched after one change up to another, and how it is then; perhaps no changes."""
 
     after: int
     last: int
+    noun: str
+    """What it is: `group`, `bargain`."""
     state: str
-    group: str
-    """The group as JSON."""
+    shown: str
+    """How it is, as JSON."""
     changes: tuple[Told, ...] = ()
+    over: bool = False
+    """Whether it is in a state that nothing leads out of."""
     final: bool = False
     """Whether these are the last changes there will be."""
     snapshot: bool = False
     """Whether a stream begins with it."""
 
     @classmethod
-    def of(cls, group: GroupPublic, changes: Sequence[Change], after: int, newest: int) -> Self:
-        """Some changes, all after the change `after`, of a group whose newest change is `newest`."""
+    def of(
+        cls, noun: str, shown: Shown, changes: Sequence[AnyChange], after: int, newest: int, *, over: bool
+    ) -> Self:
+        """Some changes, all after the change `after`, of something whose newest change is `newest`."""
         last = changes[-1].id if changes else after
         return cls(
             after=after,
             last=last,
-            state=group.state,
-            group=group.model_dump_json(),
+            noun=noun,
+            state=shown.state,
+            shown=shown.model_dump_json(),
             changes=tuple(
-                Told(change.id, change.type, change.model_dump_json(exclude={"group"})[:-1] + ',"group":')
+                Told(change.id, change.type, change.model_dump_json(exclude={noun})[:-1] + f',"{noun}":')
                 for change in changes
             ),
-            final=last >= newest and group.state in FINAL_GROUP_STATES,
+            over=over,
+            final=last >= newest and over,
         )
 
     @cached_property
@@ -66,14 +76,14 @@ class Tick:
         return replace(self, snapshot=True)
 
     def without_changes(self, last: int, *, final: bool) -> Self:
-        """The group as it is here, for somebody who knows its changes up to `last`."""
+        """How it is here, for somebody who knows its changes up to `last`."""
         return replace(self, after=last, last=last, changes=(), final=final, snapshot=False)
 
     @cached_property
     def said(self) -> tuple[Said, ...]:
         """Everything a stream says of it, in order."""
-        said = [Said(self.last, "snapshot", self.group)] if self.snapshot else []
-        said += [Said(change.id, change.type, f"{change.head}{self.group}}}") for change in self.changes]
+        said = [Said(self.last, "snapshot", self.shown)] if self.snapshot else []
+        said += [Said(change.id, change.type, f"{change.head}{self.shown}}}") for change in self.changes]
         if self.final:
             said.append(Said(None, "end", f'{{"state": "{self.state}"}}'))
         return tuple(said)
@@ -97,10 +107,10 @@ class Tick:
 
     @cached_property
     def answer(self) -> bytes:
-        """As the answer to a long poll: the JSON of `Changes`."""
-        changes = ",".join(f"{change.head}{self.group}}}" for change in self.changes)
+        """As the answer to a long poll: the JSON of `Changes` or `BargainChanges`."""
+        changes = ",".join(f"{change.head}{self.shown}}}" for change in self.changes)
         final = "true" if self.final else "false"
-        return f'{{"group":{self.group},"changes":[{changes}],"after":{self.last},"final":{final}}}'.encode()
+        return f'{{"{self.noun}":{self.shown},"changes":[{changes}],"after":{self.last},"final":{final}}}'.encode()
 
 
 def joined(ticks: Sequence[Tick], known: int) -> Tick:
@@ -109,8 +119,10 @@ def joined(ticks: Sequence[Tick], known: int) -> Tick:
     return Tick(
         after=known,
         last=newest.last,
+        noun=newest.noun,
         state=newest.state,
-        group=newest.group,
+        shown=newest.shown,
         changes=tuple(change for tick in ticks for change in tick.changes if change.id > known),
+        over=newest.over,
         final=newest.final,
     )

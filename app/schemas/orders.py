@@ -13,6 +13,7 @@ class OrderPublic(BaseModel):
     sale_id: str
     group_id: str
     offer_id: str
+    bargain_id: str | None = Field(description="The bargain at whose price it was bought 砍价")
     seat_number: int
     quantity: int
     unit_price: int = Field(description="Minor units")

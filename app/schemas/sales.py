@@ -3,6 +3,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, Field
 
+from app.domain.bargains import MAX_DAILY_HELPS, MAX_NEW_MEMBER_DAYS, MAX_SLOTS, MAX_WEIGHT, MIN_SLOTS
 from app.domain.ladders import MAX_STEPS
 from app.domain.rescues import MAX_EXTENSION_SECONDS
 from app.domain.sales import (
@@ -33,7 +34,8 @@ GroupTtl = Annotated[
     Field(
         ge=1,
         le=MAX_TTL_SECONDS,
-        description="How long a group may take to fill; without it, as long as a payment 成团时限（秒）",
+        description="How long a group may take to fill, or a bargain runs; without it, as long as a payment"
+        " 成团或砍价时限（秒）",
     ),
 ]
 HoldTtl = Annotated[
@@ -86,10 +88,38 @@ SoloPrice = Annotated[
 ]
 
 
+class BargainRules(Body):
+    """How prices are cut in a bargain sale, from an offer's `list_price` down to its `price`."""
+
+    slots: Annotated[
+        int,
+        Field(ge=MIN_SLOTS, le=MAX_SLOTS, description="Cuts that lead from start to floor 总刀数", examples=[10]),
+    ]
+    daily_helps: Annotated[
+        int,
+        Field(
+            ge=1,
+            le=MAX_DAILY_HELPS,
+            description="Helps one member may give in this sale a day, by UTC 每日帮砍次数",
+        ),
+    ] = 3
+    weight: Annotated[int, Field(ge=1, le=MAX_WEIGHT, description="Cuts one help makes 每次助力刀数")] = 1
+    new_member_days: Annotated[
+        int, Field(ge=0, le=MAX_NEW_MEMBER_DAYS, description="How long a member counts as new 新人天数")
+    ] = 0
+    new_member_weight: Annotated[
+        int, Field(ge=1, le=MAX_WEIGHT, description="Cuts a new member's help makes 新人助力刀数")
+    ] = 1
+
+
 class OfferCreate(Body):
     sku_id: SkuId
     price: Amount
-    list_price: Amount | None = Field(default=None, description="Price outside the sale, for display 原价")
+    list_price: Amount | None = Field(
+        default=None,
+        description="Price outside the sale, for display; in a bargain sale the price one starts at"
+        " 原价，砍价活动中为起始价",
+    )
     solo_price: SoloPrice | None = None
     stock: Stock
     ladder: Ladder = Field(default_factory=list)
@@ -108,6 +138,7 @@ class SaleCreate(Body):
     group_size: GroupSize = 1
     min_size: MinSize | None = None
     group_ttl_seconds: GroupTtl | None = None
+    bargain: BargainRules | None = Field(default=None, description="Of a bargain sale, and only of one 砍价规则")
     hold_ttl_seconds: HoldTtl
     order_limit: OrderLimit = 1
     member_limit: MemberLimit = 1
@@ -136,6 +167,7 @@ class SaleUpdate(Body):
     group_size: GroupSize | None = None
     min_size: MinSize | None = None
     group_ttl_seconds: GroupTtl | None = None
+    bargain: BargainRules | None = None
     hold_ttl_seconds: HoldTtl | None = None
     order_limit: OrderLimit | None = None
     member_limit: MemberLimit | None = None
@@ -175,6 +207,7 @@ class SalePublic(BaseModel):
     group_size: int
     min_size: int | None
     group_ttl_seconds: int
+    bargain: BargainRules | None
     hold_ttl_seconds: int
     order_limit: int
     member_limit: int

@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 
 from app.domain.errors import (
     AmountTooLarge,
+    BargainClosed,
     Busy,
     ConflictError,
     CouponLimit,
@@ -26,6 +27,7 @@ from app.domain.errors import (
     IdempotencyKeyReused,
     InvalidError,
     NotFoundError,
+    NotYourBargain,
     OfferNotInGroup,
     TokenInvalid,
 )
@@ -41,7 +43,7 @@ from app.schemas.groups import ClaimCreate
 from app.services import dealing, redemptions, undealt
 from app.services.answers import Answered, Asked, find_answer
 from app.services.commits import Draft, Want, commit, is_committing
-from app.services.terms import find_invite, forget_coupon, forget_sale, group_facts, sale_facts
+from app.services.terms import bargain_facts, find_invite, forget_coupon, forget_sale, group_facts, sale_facts
 from app.state import State
 
 ATTEMPTS = 5
@@ -50,11 +52,14 @@ TWIN_SECONDS = 0.02
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What a request asks for, in which kind of sale one asks like that, and the group to join."""
+    """What a request asks for, in which kind of sale one asks like that, and the group to join, or the bargain at
+    whose price one buys.
+    """
 
     kind: SaleKind
     body: ClaimCreate
     group_id: str | None = None
+    bargain_id: str | None = None
 
 
 async def open_group(state: State, member_id: str, sale_id: str, body: ClaimCreate, request_key: str) -> bytes:
@@ -82,9 +87,20 @@ async def buy(state: State, member_id: str, sale_id: str, body: ClaimCreate, req
     return await _claim(state, member_id, sale_id, Wish(SaleKind.FLASH, body), request_key)
 
 
+async def buy_bargain(state: State, member_id: str, bargain_id: str, request_key: str) -> bytes:
+    """Buy what one bargained for, at the price there is when the order is committed. Raises what `open_group`
+    raises, and `BargainNotFound`, `NotYourBargain`, `BargainClosed`.
+    """
+    bargain = await bargain_facts(state, bargain_id)
+    if bargain.member_id != member_id:
+        raise NotYourBargain
+    wish = Wish(SaleKind.BARGAIN, ClaimCreate(offer_id=bargain.offer_id), bargain_id=bargain_id)
+    return await _claim(state, member_id, bargain.sale_id, wish, request_key)
+
+
 async def _claim(state: State, member_id: str, sale_id: str, wish: Wish, request_key: str) -> bytes:
     body = wish.body
-    text = f"{wish.group_id or sale_id} {body.offer_id} {body.quantity} {body.invite_code}"
+    text = f"{wish.group_id or wish.bargain_id or sale_id} {body.offer_id} {body.quantity} {body.invite_code}"
     if body.on_unfilled != OnUnfilled.REFUND or body.min_quantity is not None:
         text += f" {body.on_unfilled} {body.min_quantity}"
     if body.coupon_code is not None:
@@ -161,6 +177,7 @@ async def _read(state: State, asked: Asked, wish: Wish) -> Want:
         invite_code=invite.code if invite is not None and invite.member_id != asked.member_id else None,
         now=now,
         voucher=voucher,
+        bargain_id=wish.bargain_id,
     )
 
 
@@ -185,8 +202,8 @@ async def _take(state: State, asked: Asked, want: Want) -> bytes:
         if not again:  # or its twin is about to commit it, at another process
             await _release(state, asked, claim)
         raise
-    except (Conflict, CouponLimit, CouponUsedUp, GroupClosed, TokenInvalid):
-        # A twin was first, or the dealer was wrong, or the group or the coupon ended meanwhile.
+    except (Conflict, BargainClosed, CouponLimit, CouponUsedUp, GroupClosed, TokenInvalid):
+        # A twin was first, or the dealer was wrong, or the group, the bargain or the coupon ended meanwhile.
         earlier = await find_answer(state, asked)
         if earlier is not None:
             return await _replay(state, asked, earlier, claim)

@@ -18,7 +18,9 @@ from sqlalchemy import func, update
 from sqlmodel import SQLModel, col, select
 
 from app.batching import Batches
+from app.domain.bargains import BargainState, check_buyable
 from app.domain.errors import (
+    BargainClosed,
     CouponLimit,
     CouponUsedUp,
     DatabaseUnavailable,
@@ -34,11 +36,11 @@ from app.domain.rescues import OnUnfilled
 from app.gateways.bulk import Bulk, Conflict, among
 from app.gateways.database import is_outage
 from app.gateways.dealer import Claim
-from app.models import Event, Group, Member, Offer, Order, Purchase, Redemption, Sale, Seat, Unit
+from app.models import Bargain, Event, Group, Member, Offer, Order, Purchase, Redemption, Sale, Seat, Unit
 from app.schemas.orders import OrderPublic
 from app.services.answers import Asked
 from app.services.dealing import living_orders
-from app.services.locks import LOCK_GROUPS, LOCK_GROUPS_WAITING
+from app.services.locks import LOCK_BARGAINS, LOCK_BARGAINS_WAITING, LOCK_GROUPS, LOCK_GROUPS_WAITING
 from app.services.redemptions import FreePlaces, Voucher, find_places
 from app.services.terms import SaleFacts, remember_group
 from app.services.transactions import event_values
@@ -62,6 +64,12 @@ COUNT_UNDEALT = (
     update(Sale).where(among(Sale.id, "sale_ids")).values(undealt=Sale.undealt + 1).returning(col(Sale.id))
 )
 """So the worker sees what Redis has to learn, whoever sells and dies. Before groups: sales are locked first."""
+ORDER_BARGAINS = (
+    update(Bargain)
+    .where(among(Bargain.id, "bargain_ids"))
+    .values(state=BargainState.ORDERED)
+    .returning(col(Bargain.id))
+)
 MEMBERS = select(Member.id).where(among(Member.id, "member_ids"))
 KNOWN_MEMBERS = 200_000
 """How many members a process remembers to exist."""
@@ -94,6 +102,8 @@ class Want:
     invite_code: str | None
     now: datetime
     voucher: Voucher | None = None
+    bargain_id: str | None = None
+    """At whose price."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,15 +116,15 @@ class Draft:
 
 
 class GroupLocked(Exception):
-    """Somebody else is changing the group at this moment."""
+    """Somebody else is changing the group, or the bargain, at this moment."""
 
 
 async def commit(state: State, draft: Draft) -> bytes:
     """Commit a claim, together with all others that wait; returns its `ClaimAnswer` in JSON.
 
     The same claim, asked for twice, is committed once, and both get the answer after that. Raises `Conflict` when
-    the database refuses one of its rows, `GroupClosed`, `DatabaseUnavailable` when nobody knows what became of it,
-    `Busy` when too many wait.
+    the database refuses one of its rows, `GroupClosed`, `BargainClosed`, `DatabaseUnavailable` when nobody knows
+    what became of it, `Busy` when too many wait.
     """
     try:
         return await _queue(state).ask(draft.claim.order_id, draft)
@@ -169,7 +179,9 @@ async def _commit(state: State, drafts: Sequence[Draft], *, wait: bool) -> list[
         if undealt:
             await bulk.fetch(COUNT_UNDEALT, sale_ids=sorted(undealt))
         joined = sorted({draft.want.group_id for draft in drafts if draft.want.group_id is not None})
-        batch = _Batch(state.clock(), await _lock_groups(bulk, joined, wait=wait))
+        groups = await _lock_groups(bulk, joined, wait=wait)
+        bargains = await _lock_bargains(bulk, drafts, wait=wait)
+        batch = _Batch(state.clock(), groups, bargains)
         batch.strangers = await _strangers(state, bulk, drafts)
         redeeming = [draft.want for draft in drafts if draft.want.voucher is not None]
         if redeeming:
@@ -180,7 +192,7 @@ async def _commit(state: State, drafts: Sequence[Draft], *, wait: bool) -> list[
         await batch.write(bulk)
     for group in batch.rows[Group]:
         remember_group(state, group["id"], group["sale_id"], group["product_id"])
-    state.live.changed(batch.groups)
+    state.live.changed(batch.changed)
     state.batches(publish).ask(batch, batch)
     return outcomes
 
@@ -198,8 +210,8 @@ async def _strangers(state: State, bulk: Bulk, drafts: Sequence[Draft]) -> set[s
 
 
 async def publish(state: State, batches: Sequence["_Batch"]) -> list[None]:
-    """Tell other processes of changed groups, and the dealer which claims have their rows; nobody waits for it."""
-    await state.live.publish({group_id for batch in batches for group_id in batch.groups})
+    """Tell other processes of what changed, and the dealer which claims have their rows; nobody waits for it."""
+    await state.live.publish({id_ for batch in batches for id_ in batch.changed})
     committed: dict[str, list[str]] = {}
     for sale_id, order_id in (dealt for batch in batches for dealt in batch.dealt):
         committed.setdefault(sale_id, []).append(order_id)
@@ -263,51 +275,68 @@ async def _lock_groups(bulk: Bulk, group_ids: Sequence[str], *, wait: bool) -> d
     return found
 
 
+@dataclass(slots=True)
+class _Bargained:
+    """A bargain at whose price a claim of a batch buys."""
+
+    id: str
+    state: BargainState
+    price: int
+    deadline_at: datetime
+
+
+async def _lock_bargains(bulk: Bulk, drafts: Sequence[Draft], *, wait: bool) -> dict[str, _Bargained]:
+    """The bargains at whose prices claims buy, locked; without those that are locked elsewhere."""
+    ids = sorted({draft.want.bargain_id for draft in drafts if draft.want.bargain_id is not None})
+    if not ids:
+        return {}
+    found = await bulk.fetch(LOCK_BARGAINS_WAITING if wait else LOCK_BARGAINS, bargain_ids=ids)
+    return {row[0]: _Bargained(*row) for row in found}
+
+
 @dataclass(slots=True, eq=False)
 class _Batch:
-    """The rows that a batch of claims inserts, and the groups it opens and fills."""
+    """The rows that a batch of claims inserts, the groups it opens and fills, and the bargains it orders."""
 
     now: datetime
     groups: dict[str, _Filling]
+    bargains: dict[str, _Bargained]
     rows: dict[type[SQLModel], list[dict[str, Any]]] = field(
         default_factory=lambda: {model: [] for model in (Group, Order, Unit, Seat, Purchase, Redemption, Event)},
     )
     filled: list[str] = field(default_factory=list)
+    ordered: list[str] = field(default_factory=list)
     dealt: list[tuple[str, str]] = field(default_factory=list)
     strangers: set[str] = field(default_factory=set)
     redemptions: FreePlaces = field(default_factory=FreePlaces)
 
     def add(self, draft: Draft) -> Outcome:
         """Write down what a claim inserts. Returns its answer, or why it cannot be."""
+        try:
+            return self._add(draft)
+        except (BargainClosed, CouponLimit, CouponUsedUp, GroupClosed, GroupLocked, TokenInvalid) as refusal:
+            return refusal
+
+    def _add(self, draft: Draft) -> bytes:
+        """The answer. Whatever refuses does so before anything is written down."""
         want, claim = draft.want, draft.claim
         if want.asked.member_id in self.strangers:
-            return TokenInvalid()
-        group = None
-        if want.group_id is not None:
-            group = self.groups.get(want.group_id)
-            if group is None:
-                return GroupLocked()
-            if group.state in FINAL_GROUP_STATES or self.now >= group.deadline_at:
-                return GroupClosed()
+            raise TokenInvalid
+        group, bargain = self._joined(want), self._bargained(want)
+        discount, coupon_code = 0, None
         if want.voucher is not None:
-            try:
-                self._redeem(want.voucher, want.asked.member_id, claim.order_id)
-            except (CouponLimit, CouponUsedUp) as refusal:
-                return refusal
+            self._redeem(want.voucher, want.asked.member_id, claim.order_id)
+            discount, coupon_code = want.voucher.discount, want.voucher.code
         group = group or self._open(draft)
         group.held += 1
-        discount, coupon_code = (want.voucher.discount, want.voucher.code) if want.voucher else (0, None)
-        price = want.offer.price
-        if want.on_unfilled == OnUnfilled.SOLO:
-            price = want.offer.solo_price or price
-        elif want.offer.ladder:
-            price = price_at(want.offer.steps(want.sale.terms), group.paid + 1)
+        price = self._price(want, group) if bargain is None else self._order(bargain, want)
         order = {
             "id": claim.order_id,
             "sale_id": group.sale_id,
             "group_id": group.id,
             "offer_id": want.offer.id,
             "member_id": want.asked.member_id,
+            "bargain_id": want.bargain_id,
             "seat_number": claim.seat,
             "quantity": want.quantity,
             "unit_price": price,
@@ -374,10 +403,41 @@ class _Batch:
             self.dealt.append((group.sale_id, claim.order_id))
         return answer
 
+    def _joined(self, want: Want) -> _Filling | None:
+        """The group that is joined, None to open one. Raises `GroupLocked`, `GroupClosed`."""
+        if want.group_id is None:
+            return None
+        if want.group_id not in self.groups:
+            raise GroupLocked
+        group = self.groups[want.group_id]
+        if group.state in FINAL_GROUP_STATES or self.now >= group.deadline_at:
+            raise GroupClosed
+        return group
+
+    def _bargained(self, want: Want) -> _Bargained | None:
+        """The bargain at whose price one buys, if so. Raises `GroupLocked`, `BargainClosed`."""
+        if want.bargain_id is None:
+            return None
+        if want.bargain_id not in self.bargains:
+            raise GroupLocked
+        bargain = self.bargains[want.bargain_id]
+        check_buyable(bargain.state, bargain.deadline_at, self.now)
+        return bargain
+
+    def _price(self, want: Want, group: _Filling) -> int:
+        """What a unit costs who joins now, or would rather buy alone."""
+        if want.on_unfilled == OnUnfilled.SOLO and want.offer.solo_price is not None:
+            return want.offer.solo_price
+        if want.offer.ladder:
+            return price_at(want.offer.steps(want.sale.terms), group.paid + 1)
+        return want.offer.price
+
     async def write(self, bulk: Bulk) -> None:
         """Insert the rows, ordered by their keys: two batches that want the same places do not lock each other."""
         for model, key in KEYS.items():
             self.rows[model].sort(key=key)
+        if self.ordered:
+            await bulk.fetch(ORDER_BARGAINS, bargain_ids=self.ordered)
         if self.filled:
             await bulk.fetch(FILL_GROUPS, group_ids=self.filled)
         if self.rows[Order]:
@@ -396,6 +456,29 @@ class _Batch:
                 "order_id": order_id,
             }
         )
+
+    @property
+    def changed(self) -> list[str]:
+        """Ids of the groups and bargains that somebody may be watching."""
+        return [*self.groups, *self.bargains]
+
+    def _order(self, bargain: _Bargained, want: Want) -> int:
+        """Move a bargain to `ordered`. Returns the price it has reached."""
+        self.rows[Event].append(
+            event_values(
+                "bargain.ordered",
+                bargain.id,
+                want.now,
+                states=(bargain.state, BargainState.ORDERED),
+                sale_id=want.sale.id,
+                bargain_id=bargain.id,
+                member_id=want.asked.member_id,
+                price=bargain.price,
+            )
+        )
+        bargain.state = BargainState.ORDERED
+        self.ordered.append(bargain.id)
+        return bargain.price
 
     def _open(self, draft: Draft) -> _Filling:
         want, terms = draft.want, draft.want.sale.terms

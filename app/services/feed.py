@@ -1,4 +1,4 @@
-"""The feed: one task per process that reads what changed in the groups watched here, once for all who watch."""
+"""The feed: one task per process that reads what changed in what is watched here, once for all who watch."""
 
 import asyncio
 import logging
@@ -6,20 +6,18 @@ from collections.abc import AsyncIterator, Collection, Iterable
 from contextlib import asynccontextmanager, suppress
 from itertools import chain
 
-from app.domain.errors import GroupNotFound
-from app.domain.groups import FINAL_GROUP_STATES
 from app.gateways.database import is_outage
 from app.gateways.live import Look, Room, Watcher
 from app.schemas.live import Tick
-from app.services.live import read_newest, read_ticks
+from app.services.live import kind_of, read_newest, read_ticks
 from app.services.watching import SLOW_SECONDS
 from app.state import State
 
 log = logging.getLogger(__name__)
 LOOK_SECONDS = 1.0
-"""How often the feed looks at every watched group by itself, in case the word of a change was lost."""
+"""How often the feed looks at all that is watched by itself, in case the word of a change was lost."""
 TELL_SECONDS = 0.1
-"""How long after something was told of a group the next is told, with all that happened in between."""
+"""How long after something was told of one thing the next is told, with all that happened in between."""
 REST_SECONDS = 0.02
 """Pause after each look: what is announced meanwhile is read together."""
 AFTER_TROUBLE_SECONDS = 1.0
@@ -56,11 +54,11 @@ class _Feed:
             await asyncio.sleep(REST_SECONDS if well else AFTER_TROUBLE_SECONDS)
 
     async def _due(self) -> list[str]:
-        """Groups to look at, as soon as there are some; once in a while all that are watched."""
+        """What to look at, as soon as there is something; once in a while all that is watched."""
         live = self._live
         while (now := self._time()) < self._look_at:
-            rooms = {group_id: room for group_id in live.words if (room := live.rooms.get(group_id))}
-            if due := [group_id for group_id, room in rooms.items() if room.looks or room.next_at <= now]:
+            rooms = {id_: room for id_ in live.words if (room := live.rooms.get(id_))}
+            if due := [id_ for id_, room in rooms.items() if room.looks or room.next_at <= now]:
                 return due
             live.word.clear()
             with suppress(TimeoutError):
@@ -73,68 +71,64 @@ class _Feed:
     async def _sweep(self, now: float) -> None:
         """Look after watchers whose time has passed, and drop what nobody needs any more."""
         live = self._live
-        for group_id, room in list(live.rooms.items()):
+        for id_, room in list(live.rooms.items()):
             room.forget(now - SLOW_SECONDS)
             if not room.watchers and not room.looks and room.left_at <= now - LINGER_SECONDS:
-                del live.rooms[group_id]
+                del live.rooms[id_]
             async for watcher in _in_turns(room.watchers):
                 watcher.look_after(now)
         live.words &= live.rooms.keys()
 
-    async def _try(self, group_ids: list[str]) -> bool:
-        """Look at groups, and outlive whatever happens: the rows are still there. Returns whether all went well."""
+    async def _try(self, ids: list[str]) -> bool:
+        """Look at some, and outlive whatever happens: the rows are still there. Returns whether all went well."""
         try:
-            await self._look(group_ids)
+            await self._look(ids)
         except Exception as error:
             if is_outage(error):
                 log.warning("live: %r; trying again", error)
-            elif len(group_ids) == 1:
-                log.exception("live: %s", group_ids[0])
+            elif len(ids) == 1:
+                log.exception("live: %s", ids[0])
             else:  # one of them must not keep the others from being seen
-                for group_id in group_ids:
-                    await self._try([group_id])
+                for id_ in ids:
+                    await self._try([id_])
             return False
         return True
 
-    async def _look(self, group_ids: list[str]) -> None:
-        """Read what is new of these groups; answer who asked how they are, and tell who watches."""
+    async def _look(self, ids: list[str]) -> None:
+        """Read what is new of these; answer who asked how they are, and tell who watches."""
         live, now = self._live, self._time()
-        rooms = {group_id: room for group_id in group_ids if (room := live.rooms.get(group_id))}
-        looks = {group_id: room.take_looks() for group_id, room in rooms.items()}
-        live.words.difference_update(group_ids)
+        rooms = {id_: room for id_ in ids if (room := live.rooms.get(id_))}
+        looks = {id_: room.take_looks() for id_, room in rooms.items()}
+        live.words.difference_update(ids)
         try:
-            newest, ticks = await self._read(rooms, {group_id for group_id, asked in looks.items() if asked}, now)
+            newest, ticks = await self._read(rooms, {id_ for id_, asked in looks.items() if asked}, now)
         except Exception as error:
             live.words.update(rooms)
             _answer(chain.from_iterable(looks.values()), error)
             raise
-        for group_id, room in rooms.items():
-            if group_id not in newest:
-                _answer(looks[group_id], GroupNotFound())
+        for id_, room in rooms.items():
+            if id_ not in newest:
+                _answer(looks[id_], kind_of(id_).missing())
                 room.begin_anew()
                 if not room.looks:
-                    del live.rooms[group_id]
+                    del live.rooms[id_]
             else:
-                await self._tell(room, looks[group_id], newest[group_id], ticks.get(group_id))
-                if room.told is not None and room.told < newest[group_id]:
-                    live.words.add(group_id)
+                await self._tell(room, looks[id_], newest[id_], ticks.get(id_))
+                if room.told is not None and room.told < newest[id_]:
+                    live.words.add(id_)
 
     async def _read(
         self, rooms: dict[str, Room], asked: set[str], now: float
     ) -> tuple[dict[str, int], dict[str, Tick]]:
-        """The newest change of each group; of those that were asked for or may be told now, what is new."""
+        """The newest change of each; of those that were asked for or may be told now, what is new."""
         async with self._database.snapshot() as session:
             newest = await read_newest(session, rooms)
             after = {
-                group_id: last if room.told is None or room.next_at > now else min(room.told, last)
-                for group_id, last in newest.items()
-                if (room := rooms[group_id])
+                id_: last if room.told is None or room.next_at > now else min(room.told, last)
+                for id_, last in newest.items()
+                if (room := rooms[id_])
             }
-            wanted = {
-                group_id: known
-                for group_id, known in after.items()
-                if known < newest[group_id] or group_id in asked
-            }
+            wanted = {id_: known for id_, known in after.items() if known < newest[id_] or id_ in asked}
             return newest, await read_ticks(session, wanted, newest) if wanted else {}
 
     async def _tell(self, room: Room, looks: list[Look], newest: int, tick: Tick | None) -> None:
@@ -143,7 +137,7 @@ class _Feed:
         if tick is None:
             return
         if looks:
-            view = tick.without_changes(newest, final=tick.state in FINAL_GROUP_STATES)
+            view = tick.without_changes(newest, final=tick.over)
             room.open(view)
             _answer(looks, view)
         if tick.changes:

@@ -25,7 +25,7 @@ from app.domain.rescues import Plan
 from app.domain.sales import SaleState
 from app.models import Group, Member, Offer, Order, Sale, Seat
 from app.schemas.groups import GroupList, GroupPublic, GroupSummary, PricePublic, SeatPublic
-from app.services import refunds
+from app.services import bargains, refunds
 from app.services.locks import lock_orders
 from app.services.places import give_units_back, record_order
 from app.services.transactions import Work
@@ -217,6 +217,8 @@ async def confirm(work: Work, order: Order, price: int | None, extra: int) -> No
         return
     await give_units_back(work, confirmed, keep=quantity)
     record_order(work, confirmed, OrderState.PAID)
+    if confirmed.bargain_id is not None:
+        await bargains.conclude(work, confirmed.bargain_id)
     if owed := order.unit_price * order.quantity - settled * quantity:
         await refunds.promise_gap(work, confirmed, owed)
 

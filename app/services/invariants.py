@@ -6,6 +6,7 @@ from typing import Any
 from sqlalchemy import text
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from app.domain.bargains import BARGAIN_TRANSITIONS
 from app.domain.groups import GROUP_TRANSITIONS
 from app.domain.machines import Table
 from app.domain.orders import ACTIVE_ORDER_STATES, ORDER_TRANSITIONS, PAID_SEAT_STATES
@@ -34,6 +35,7 @@ class Invariant:
 def _paths(kind: str, table: Table[Any]) -> str:
     """Events that are not a step of the table, or do not begin where the last one ended."""
     births = {"group": "open", "order": "held", "payment": "created", "refund": "created", "sale": "draft"}
+    births["bargain"] = "cutting"
     steps = ", ".join(f"'{source}>{target}'" for source in sorted(table) for target in sorted(table[source]))
     return f"""
         SELECT subject, coalesce(from_state, '-') || ' > ' || to_state FROM (
@@ -63,6 +65,7 @@ MACHINES: dict[str, tuple[str, Table[Any]]] = {
     "payment": ("payments", PAYMENT_TRANSITIONS),
     "refund": ("refunds", REFUND_TRANSITIONS),
     "sale": ("sales", SALE_TRANSITIONS),
+    "bargain": ("bargains", BARGAIN_TRANSITIONS),
 }
 
 INVARIANTS = [
@@ -169,7 +172,8 @@ INVARIANTS = [
         "nothing ends twice",
         """SELECT subject, to_state || ' ' || count(*) || ' times' FROM events
            WHERE type IN ('group.failed', 'group.succeeded', 'order.expired', 'order.cancelled', 'order.refunded',
-                          'refund.succeeded', 'payment.captured', 'sale.ended')
+                          'refund.succeeded', 'payment.captured', 'sale.ended', 'bargain.bought',
+                          'bargain.expired')
            GROUP BY subject, to_state HAVING count(*) > 1""",
     ),
     Invariant(
@@ -218,6 +222,17 @@ INVARIANTS = [
               OR orders.amount <> orders.unit_price * orders.quantity - orders.discount""",
     ),
     Invariant(
+        "I16 floor",
+        "in a bargain sale one buys at a bargain's price, never below its floor",
+        """SELECT orders.id, 'at ' || orders.unit_price || ' of ' || coalesce(orders.bargain_id, 'no bargain')
+           FROM orders JOIN sales ON sales.id = orders.sale_id
+           LEFT JOIN bargains ON bargains.id = orders.bargain_id AND bargains.sale_id = orders.sale_id
+                             AND bargains.offer_id = orders.offer_id AND bargains.member_id = orders.member_id
+           WHERE (sales.kind = 'bargain') <> (orders.bargain_id IS NOT NULL)
+              OR (orders.bargain_id IS NOT NULL AND bargains.id IS NULL)
+              OR orders.unit_price NOT BETWEEN bargains.floor_price AND bargains.start_price""",
+    ),
+    Invariant(
         "I16 gap",
         "an order gets back the gap to the price its group has closed on, once it is confirmed and not before",
         """SELECT orders.id, 'joined at ' || orders.unit_price || ', settled at '
@@ -247,6 +262,44 @@ INVARIANTS = [
         "nobody brings themselves",
         """SELECT orders.id, orders.invite_code FROM orders JOIN invites ON invites.code = orders.invite_code
            WHERE invites.member_id = orders.member_id""",
+    ),
+    Invariant(
+        "I20 cuts",
+        "the cuts of a bargain add up to what its price has lost, and the last slot reaches the floor",
+        """SELECT bargains.id, 'from ' || start_price || ' to ' || price || ', ' || taken || ' of '
+                  || bargains.slots || '; ' || count(cuts.number) || ' cuts of ' || coalesce(sum(cuts.amount), 0)
+           FROM bargains LEFT JOIN cuts ON cuts.bargain_id = bargains.id
+           GROUP BY bargains.id, start_price, floor_price, price, bargains.slots, taken
+           HAVING start_price - coalesce(sum(cuts.amount), 0) <> price OR count(cuts.number) <> taken
+               OR coalesce(max(cuts.number), 0) <> taken OR count(DISTINCT cuts.number) < count(cuts.number)
+               OR (price = floor_price) <> (taken = bargains.slots)""",
+    ),
+    Invariant(
+        "I20 helps",
+        "a helper helps once in a bargain, never in their own, and each help counts among those of its day",
+        """SELECT cuts.bargain_id, cuts.member_id || ': ' || count(*) || ' cuts, last part ' || max(part)
+           FROM cuts JOIN bargains ON bargains.id = cuts.bargain_id
+           GROUP BY cuts.bargain_id, cuts.member_id, bargains.member_id, bargains.sale_id
+           HAVING cuts.member_id = bargains.member_id OR min(part) <> 1 OR max(part) <> count(*)
+               OR max(number) - min(number) + 1 <> count(*)
+               OR 1 <> (SELECT count(*) FROM helps WHERE helps.bargain_id = cuts.bargain_id
+                           AND helps.member_id = cuts.member_id AND helps.sale_id = bargains.sale_id)
+           UNION ALL
+           SELECT helps.bargain_id, helps.member_id || ': counted, nothing cut' FROM helps
+           LEFT JOIN cuts ON cuts.bargain_id = helps.bargain_id AND cuts.member_id = helps.member_id
+           WHERE cuts.number IS NULL""",
+    ),
+    Invariant(
+        "I20 orders",
+        "a bargain is ordered while an order at its price waits for its payment, and bought once it is paid",
+        f"""SELECT bargains.id, bargains.state || ' at ' || bargains.price || ', orders ' || count(orders.id)
+            FROM bargains LEFT JOIN orders ON orders.bargain_id = bargains.id
+                 AND (orders.state IN ({ACTIVE}) OR orders.confirmed_at IS NOT NULL)
+            GROUP BY bargains.id, bargains.state, bargains.price
+            HAVING count(orders.id) <> CASE WHEN bargains.state IN ('ordered', 'bought') THEN 1 ELSE 0 END
+                OR sum(CASE WHEN orders.unit_price = bargains.price AND orders.quantity = 1
+                             AND (orders.confirmed_at IS NOT NULL) = (bargains.state = 'bought')
+                            THEN 0 ELSE 1 END) <> CASE WHEN count(orders.id) = 0 THEN 1 ELSE 0 END""",
     ),
     Invariant(
         "I27 orders",

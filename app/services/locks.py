@@ -1,4 +1,5 @@
-"""Every row lock there is, and the order they are taken in: sale, then group, then order, then payment.
+"""Every row lock there is, and the order they are taken in: sale, then group, then order, then payment, then
+bargain.
 
 `key_share` leaves other transactions free to point at a locked row: a claim's foreign keys never wait for the
 operator who is changing its sale. On SQLite a transaction is alone from its beginning, and the locks are no more
@@ -16,7 +17,7 @@ from sqlmodel.sql.expression import SelectOfScalar
 from app.domain.groups import FINAL_GROUP_STATES
 from app.domain.orders import OrderState
 from app.gateways.bulk import among
-from app.models import Group, Order, Payment, Sale
+from app.models import Bargain, Group, Order, Payment, Sale
 
 Row = TypeVar("Row", bound=SQLModel)
 
@@ -34,6 +35,17 @@ LOCK_GROUPS_WAITING = GROUPS_BY_ID.with_for_update(key_share=True)
 """Lock many groups, by id, and see them as they then are."""
 LOCK_GROUPS = GROUPS_BY_ID.with_for_update(key_share=True, skip_locked=True)
 """The same, without those that somebody else has locked."""
+
+BARGAINS_BY_ID = (
+    sqlalchemy.select(
+        *(col(Bargain.id), col(Bargain.state), col(Bargain.price), col(Bargain.deadline_at)),
+    )
+    .where(among(Bargain.id, "bargain_ids"))
+    .order_by(col(Bargain.id))
+)
+LOCK_BARGAINS_WAITING = BARGAINS_BY_ID.with_for_update(key_share=True)
+LOCK_BARGAINS = BARGAINS_BY_ID.with_for_update(key_share=True, skip_locked=True)
+"""The same for bargains."""
 
 
 async def lock_sale(session: AsyncSession, sale_id: str) -> Sale | None:
@@ -65,6 +77,14 @@ async def lock_running_groups(session: AsyncSession, sale_id: str) -> Sequence[G
         ),
     )
     return found.all()
+
+
+async def lock_bargain(session: AsyncSession, bargain_id: str, *, skip_locked: bool = False) -> Bargain | None:
+    """Lock a bargain: whoever cuts its price or changes its state does this first. None as for a group."""
+    found = await session.exec(
+        _locking(select(Bargain).where(Bargain.id == bargain_id), skip_locked=skip_locked),
+    )
+    return found.one_or_none()
 
 
 async def lock_order(session: AsyncSession, order_id: str) -> Order | None:

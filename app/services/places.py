@@ -5,6 +5,7 @@ from sqlmodel import col, select
 
 from app.domain.orders import ORDER_TRANSITIONS, OrderState
 from app.models import Order, Purchase, Redemption, Seat, Unit
+from app.services import bargains
 from app.services.transactions import Work
 
 
@@ -17,6 +18,8 @@ async def give_back(work: Work, order: Order, target: OrderState) -> Order | Non
     moved = await work.advance(ORDER_TRANSITIONS, order, target, changed_at=work.now)
     if moved is None:
         return None
+    if moved.bargain_id is not None:
+        await bargains.give_back(work, moved.bargain_id)
     for places in (
         delete(Seat).where(col(Seat.group_id) == order.group_id, col(Seat.order_id) == order.id),
         delete(Unit).where(col(Unit.order_id) == order.id),

@@ -9,6 +9,7 @@ from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 from sqlmodel.sql.expression import SelectOfScalar
 
+from app.domain.bargains import check_span
 from app.domain.errors import (
     CommunityNotFound,
     DealerUnavailable,
@@ -26,7 +27,7 @@ from app.domain.sales import SALE_TRANSITIONS, SaleKind, SaleState, check_terms
 from app.models import Community, Offer, Order, Product, Sale, Sku
 from app.schemas.fields import Page
 from app.schemas.sales import OfferCreate, OfferPublic, OfferUpdate, SaleCreate, SalePublic, SaleUpdate
-from app.services import dealing
+from app.services import bargains, dealing
 from app.services.locks import lock_running_groups, lock_sale
 from app.services.pages import read_page
 from app.services.reminders import drop_reminders
@@ -269,6 +270,8 @@ async def _lock(work: Work, sale_id: str) -> Sale:
 async def _check_ladders(work: Work, sale: Sale) -> None:
     for offer in (await work.session.exec(select(Offer).where(Offer.sale_id == sale.id))).all():
         check_ladder(offer.steps(sale.terms()), sale.group_size)
+        if sale.kind == SaleKind.BARGAIN:
+            check_span(bargains.rules_of(sale), offer.list_price, offer.price)
 
 
 async def _add_offer(work: Work, sale: Sale, body: OfferCreate) -> None:

@@ -11,6 +11,7 @@ from sqlalchemy import func
 from sqlmodel import SQLModel, col, select
 
 from app.domain.errors import (
+    BargainNotFound,
     CouponNotFound,
     GroupNotFound,
     InviteNotFound,
@@ -20,7 +21,7 @@ from app.domain.errors import (
 )
 from app.domain.groups import FINAL_GROUP_STATES
 from app.domain.sales import SaleState, SaleTerms
-from app.models import Coupon, Group, Invite, Offer, Redemption, Sale
+from app.models import Bargain, Coupon, Group, Invite, Offer, Redemption, Sale
 from app.state import State
 
 
@@ -42,6 +43,15 @@ class GroupFacts:
     sale_id: str
     product_id: str
     final: bool
+
+
+@dataclass(frozen=True, slots=True)
+class BargainFacts:
+    """What never changes of a bargain."""
+
+    sale_id: str
+    offer_id: str
+    member_id: str
 
 
 async def sale_facts(state: State, sale_id: str, offer_id: str) -> SaleFacts:
@@ -74,6 +84,12 @@ def remember_group(state: State, group_id: str, sale_id: str, product_id: str) -
 async def is_over(state: State, group_id: str) -> bool:
     """Whether a group is final, as its row says now."""
     return (await state.memory(_read_groups).read(group_id)).final
+
+
+async def bargain_facts(state: State, bargain_id: str) -> BargainFacts:
+    """Whose bargain it is, and for what. Raises `BargainNotFound`."""
+    memory = state.memory(_read_bargains)
+    return memory.last(bargain_id) or await memory.get(bargain_id)
 
 
 async def find_invite(state: State, code: str) -> Invite:
@@ -116,6 +132,17 @@ async def _read_groups(state: State, group_ids: Sequence[str]) -> list[GroupFact
             for id_, sale_id, product_id, group_state in rows.all()
         }
     return [found.get(group_id) or GroupNotFound() for group_id in group_ids]
+
+
+async def _read_bargains(state: State, bargain_ids: Sequence[str]) -> list[BargainFacts | KaituanError]:
+    async with state.database.snapshot() as session:
+        rows = await session.exec(
+            select(Bargain.id, Bargain.sale_id, Bargain.offer_id, Bargain.member_id).where(
+                col(Bargain.id).in_(bargain_ids)
+            ),
+        )
+        found = {id_: BargainFacts(*facts) for id_, *facts in rows.all()}
+    return [found.get(bargain_id) or BargainNotFound() for bargain_id in bargain_ids]
 
 
 async def _read_invites(state: State, codes: Sequence[str]) -> list[Invite | KaituanError]:

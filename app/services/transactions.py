@@ -44,11 +44,12 @@ class Work:
         states: tuple[StrEnum | None, StrEnum | None] = (None, None),
         sale_id: str | None = None,
         group_id: str | None = None,
+        bargain_id: str | None = None,
         member_id: str | None = None,
         **data: Any,
     ) -> None:
         """Write an event in this transaction; the arguments of `event_values`."""
-        links = {"sale_id": sale_id, "group_id": group_id, "member_id": member_id}
+        links = {"sale_id": sale_id, "group_id": group_id, "bargain_id": bargain_id, "member_id": member_id}
         self.events.append(Event(**event_values(type_, subject, self.now, states=states, **links, **data)))
 
     async def advance(self, table: Table[Any], row: Row, target: StrEnum, **values: Any) -> Row | None:
@@ -76,6 +77,7 @@ def event_values(
     states: tuple[StrEnum | None, StrEnum | None] = (None, None),
     sale_id: str | None = None,
     group_id: str | None = None,
+    bargain_id: str | None = None,
     member_id: str | None = None,
     **data: Any,
 ) -> dict[str, Any]:
@@ -87,6 +89,7 @@ def event_values(
         "to_state": states[1],
         "sale_id": sale_id,
         "group_id": group_id,
+        "bargain_id": bargain_id,
         "member_id": member_id,
         "data": data,
         "created_at": now,
@@ -124,5 +127,5 @@ async def _tell(state: State, work: Work) -> None:
             await state.dealer.forget(sale_id)
     except DealerUnavailable:
         log.warning("the dealer is away; a worker will bring its counters up to date")
-    changed = {event.group_id for event in work.events if event.group_id}
+    changed = {id_ for event in work.events for id_ in (event.group_id, event.bargain_id) if id_}
     await state.live.announce(changed | work.forgotten)

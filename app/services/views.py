@@ -1,4 +1,4 @@
-"""Groups and sales as they are shown, remembered for a moment and shared by everybody who looks.
+"""Groups, bargains and sales as they are shown, remembered for a moment and shared by everybody who looks.
 
 A change drops what is remembered, in every process that hears of it; a word that is lost costs a second. While the
 database is away, what was seen last is shown.
@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 
 from sqlmodel import col, select
 
-from app.domain.errors import GroupNotFound, KaituanError, SaleNotFound
+from app.domain.errors import BargainNotFound, GroupNotFound, KaituanError, SaleNotFound
 from app.domain.sales import SaleState
 from app.models import Group, Member, Sale
 from app.schemas.sales import SalePublic
-from app.services import groups, sales
+from app.services import bargains, groups, sales
 from app.services.groups import Seated
 from app.services.terms import forget_sale
 from app.state import State
@@ -59,6 +59,14 @@ async def show_group(state: State, group_id: str, viewer_id: str | None) -> View
     return view
 
 
+async def show_bargain(state: State, bargain_id: str, viewer_id: str | None) -> View:
+    """A `BargainPublic` for a viewer: everybody outside the bargain sees the same. Raises `BargainNotFound`."""
+    memory = state.memory(_read_bargains)
+    seen = memory.fresh(bargain_id) or await memory.read(bargain_id)
+    viewer = viewer_id if bargains.is_inside(seen, viewer_id) else None
+    return View(bargains.present(seen, viewer).model_dump_json())
+
+
 async def show_sale(state: State, sale_id: str) -> View:
     """A `SalePublic` with the counts of this moment. Raises `SaleNotFound`, also for a draft."""
     memory = state.memory(_read_sales)
@@ -70,12 +78,14 @@ async def show_sale(state: State, sale_id: str) -> View:
 
 
 def forget(state: State, ids: Iterable[str]) -> None:
-    """Read these groups and sales anew when they are next looked at: they changed."""
+    """Read these groups, bargains and sales anew when they are next looked at: they changed."""
     state.dealer.sold_out.clear()  # something may have been given back
     seen_groups, seen_sales = state.memory(_read_groups), state.memory(_read_sales)
     for id_ in ids:
         if id_.startswith("grp_"):
             seen_groups.drop(id_)
+        elif id_.startswith("bgn_"):
+            state.memory(_read_bargains).drop(id_)
         else:
             seen_sales.drop(id_)
             forget_sale(state, id_)
@@ -96,6 +106,12 @@ async def _read_groups(state: State, group_ids: Sequence[str]) -> list[_SeenGrou
         group.id: _SeenGroup(group, name, seats[group.id], ladders.get(group.id, {})) for group, name in rows.all()
     }
     return [found.get(group_id) or GroupNotFound() for group_id in group_ids]
+
+
+async def _read_bargains(state: State, bargain_ids: Sequence[str]) -> list[bargains.Seen | KaituanError]:
+    async with state.database.snapshot() as session:
+        found = await bargains.read_bargains(session, bargain_ids)
+    return [found.get(bargain_id) or BargainNotFound() for bargain_id in bargain_ids]
 
 
 async def _read_sales(state: State, sale_ids: Sequence[str]) -> list[_SeenSale | KaituanError]:

@@ -1,4 +1,4 @@
-"""Watching a group fill: what it is, then every change, in order, from wherever one left off.
+"""Watching a group fill, or a price fall: what it is, then every change, in order, from wherever one left off.
 
 What watchers have in common is read once, by the feed (`services/feed.py`). A watcher reads rows of its own only
 when it comes back from before what the feed remembers.
@@ -25,12 +25,12 @@ SLOW_SECONDS = 10.0
 CLOSING_SECONDS = 1.0
 """How long it may be stuck when the process is about to stop."""
 KEEP_ALIVE_SECONDS = 15.0
-QUIET = Tick(after=0, last=0, state="", group="")
+QUIET = Tick(after=0, last=0, noun="", state="", shown="")
 """Nothing happened for a while; the line is to be kept alive."""
 
 
 class Watch:
-    """What somebody who watches a group has still to see.
+    """What somebody who watches a group or a bargain has still to see.
 
     `deliver` brings it to them; without it, they ask for it. `cut` ends their connection while a delivery is stuck.
     """
@@ -38,11 +38,11 @@ class Watch:
     def __init__(
         self,
         state: State,
-        group_id: str,
+        id_: str,
         deliver: Callable[[Tick], Coroutine[Any, Any, None]] | None = None,
         cut: Callable[[], None] = lambda: None,
     ) -> None:
-        self._state, self._group_id, self._deliver, self._cut = state, group_id, deliver, cut
+        self._state, self._id, self._deliver, self._cut = state, id_, deliver, cut
         self._room = Room()
         self._time = asyncio.get_running_loop().time
         self._end_at = self._time() + state.settings.live_stream_seconds
@@ -59,11 +59,11 @@ class Watch:
 
     @asynccontextmanager
     async def begun(self, after: int | None) -> AsyncIterator[Self]:
-        """Watch for the time of the context, from the change they know, or from a snapshot of the group.
+        """Watch for the time of the context, from the change they know, or from a snapshot.
 
-        An id from the future (of a database that was set back) is no id. Raises `GroupNotFound`.
+        An id from the future (of a database that was set back) is no id. Raises `GroupNotFound`, `BargainNotFound`.
         """
-        with self._state.live.entered(self._group_id, self) as self._room:
+        with self._state.live.entered(self._id, self) as self._room:
             await self._begin(after)
             yield self
 
@@ -95,16 +95,16 @@ class Watch:
         return tick
 
     async def poll(self, after: int | None, wait_seconds: float) -> Tick:
-        """The group as it is, and its changes after an event id; when there are none, wait for it that long.
+        """How it is, and its changes after an event id; when there are none, wait for it that long.
 
-        Without an id: only the group, at once. Raises `GroupNotFound`.
+        Without an id: only how it is, at once. Raises `GroupNotFound`, `BargainNotFound`.
         """
         if after is None or not wait_seconds:
-            with self._state.live.entered(self._group_id, self):
-                newest: Tick = await self._state.live.look(self._group_id)
+            with self._state.live.entered(self._id, self):
+                newest: Tick = await self._state.live.look(self._id)
             if after is None or after >= newest.last:
                 return newest
-            return await read_changes(self._state, self._group_id, after)
+            return await read_changes(self._state, self._id, after)
         async with self.begun(after):
             with suppress(TimeoutError):
                 async with asyncio.timeout(wait_seconds):
@@ -165,7 +165,7 @@ class Watch:
     async def _begin(self, after: int | None) -> None:
         newest: Tick = self._room.newest
         if after is None or not self._room.remembers(after):
-            newest = await self._state.live.look(self._group_id)
+            newest = await self._state.live.look(self._id)
         if after is None or after > newest.last:
             self._known, self._first = newest.last, newest.as_snapshot
             return
@@ -173,7 +173,7 @@ class Watch:
         if after == newest.last:
             self._first = newest.without_changes(after, final=True) if newest.final else None
         elif not self._room.remembers(after):
-            self._first = await read_changes(self._state, self._group_id, after)
+            self._first = await read_changes(self._state, self._id, after)
             self._catching_up = True
 
     async def _wait(self) -> None:
@@ -204,7 +204,7 @@ class Watch:
             self._catching_up = False
             return None
         try:
-            found = await read_changes(self._state, self._group_id, self._known)
+            found = await read_changes(self._state, self._id, self._known)
         except (SQLAlchemyError, OSError):
             log.warning("live: the database is away; a watcher has to come back", exc_info=True)
             return None
