@@ -4,13 +4,25 @@ from typing import Any
 
 import pytest
 
-from tests.guards import claims, coupons, limits, money, orders, people, reminders, rescues, sales, slots
+from tests.guards import (
+    bargains,
+    claims,
+    coupons,
+    limits,
+    money,
+    orders,
+    people,
+    reminders,
+    rescues,
+    sales,
+    slots,
+)
 from tests.guards.cuts import GUARDS, Cut, Probe, run
 from tests.guards.found import Found, find_guards
 from tests.guards.world import World
 from tests.tally import GUARD, NOTICED, UNDECIDED
 
-AREAS = (claims, coupons, limits, money, orders, people, reminders, rescues, sales, slots)
+AREAS = (bargains, claims, coupons, limits, money, orders, people, reminders, rescues, sales, slots)
 """Importing them fills the registry."""
 passed: set[tuple[Probe, tuple[Cut, ...]]] = set()
 """Probes that passed with every guard in its place, and which were down all the same."""

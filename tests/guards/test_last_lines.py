@@ -16,6 +16,7 @@ from app.services import refunds
 from tests.attacks import places
 from tests.attacks.arena import Attack, gather_crowd
 from tests.attacks.forgetful import ForgetfulDealer
+from tests.guards import bargains
 from tests.guards.constraints import find_rules
 from tests.guards.cuts import Cut, Probe, cuts, run
 from tests.guards.money import ANY_ORDER, CAPTURE, PAYMENTS, recording, start
@@ -102,6 +103,23 @@ def one_redemption_is_had_once(*buyers: int) -> Probe:
     return probe
 
 
+async def nobody_helps_twice(world: World) -> None:
+    _, bargain_id = await bargains.started(world)
+    assert [(await world.friend.cut(bargain_id)).is_success for _ in range(2)] == [True, False]
+    assert await world.count("cuts WHERE bargain_id = :id", id=bargain_id) == 1
+
+
+async def no_day_has_more_helps_than_it_may(world: World) -> None:
+    sale, bargain_id = await bargains.started(world, daily_helps=1)
+    another = (await world.members[2].bargain(sale))["id"]
+    assert [(await world.friend.cut(id_)).is_success for id_ in (bargain_id, another)] == [True, False]
+
+
+async def a_bargain_is_ordered_once(world: World) -> None:
+    _, bargain_id = await bargains.started(world)
+    assert [(await world.me.buy_at(bargain_id)).is_success for _ in range(2)] == [True, False]
+
+
 LAST_LINES = {
     "pk_units": LastLine(repels(places.buy_the_last_units), "units"),
     "pk_seats": LastLine(repels(places.join_for_the_last_seat), "seats"),
@@ -132,6 +150,17 @@ LAST_LINES = {
         money_is_promised_once(RefundReason.LATE, RefundReason.LATE), gone=("ck_payments_refunded_amount",)
     ),
     "ck_payments_refunded_amount": LastLine(money_is_promised_once(RefundReason.LATE, RefundReason.DUPLICATE)),
+    "uq_cuts_bargain_id_member_id_part": LastLine(
+        nobody_helps_twice,
+        down=cuts(
+            f"{bargains.BARGAINS}._cut", "(cut_before := (await _cut_by(work.session, bargain.id, member_id)))"
+        ),
+    ),
+    "pk_helps": LastLine(
+        no_day_has_more_helps_than_it_may,
+        down=(Cut(f"{bargains.BARGAINS}._count_help", "taken.one() + 1", "1"),),
+    ),
+    "uq_orders_bargain": LastLine(a_bargain_is_ordered_once, down=(bargains.BUYABLE,)),
     "pk_notifications": LastLine(one_message_is_one_capture, down=(recording("CAPTURED"),)),
 }
 

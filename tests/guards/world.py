@@ -25,7 +25,7 @@ from app.services.invariants import find_violations
 from app.services.transactions import transaction
 from app.state import State
 from tests.http.test_payment_hook import Payment
-from tests.service import FLASH, Member, Sale, Service
+from tests.service import BARGAIN, FLASH, Member, Sale, Service
 
 Row = TypeVar("Row", bound=SQLModel)
 WAITING = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
@@ -233,6 +233,12 @@ async def tell_story(world: World) -> None:
 
     running = (await member.open(large)).json()["order"]["id"]
     await member.start_payment(running)
+    bargains = await service.sale(**BARGAIN)
+    cut, bought = [(await owner.bargain(bargains))["id"] for owner in (member, payer)]
+    await friend.cut(cut)
+    await payer.pay((await payer.buy_at(bought)).json()["order"]["id"])
+    await leaver.bargain(bargains)
+
     left = (await leaver.open(large)).json()["order"]["id"]
     await leaver.post(f"/v1/orders/{left}/cancel")
 

@@ -14,7 +14,7 @@ from app.routers.problems import status_of
 from tests.http.refusals import ERRORS
 from tests.http.routes import DOCUMENT, DOCUMENTED_ROUTES, JSON_ROUTES, ROUTES, Route
 from tests.http.world import build_world
-from tests.service import Member, Service, running_service
+from tests.service import BARGAIN, Member, Service, running_service
 
 CHECKS = [
     "not_a_server_error",
@@ -30,7 +30,7 @@ CHECKS = [
 ]
 EXAMPLES_PER_OPERATION = 10
 CANNOT_FAIL = {"livez", "readyz"}
-KEYED = {"open_group", "join_group", "buy", "create_payment", "refund_order"}
+KEYED = {"open_group", "join_group", "buy", "buy_at_bargain", "create_payment", "refund_order"}
 UNDOCUMENTED = {"create_charge", "query_charge", "close_charge", "refund", "query_refund", "pay_by_form"}
 """The cashier's own addresses, which the service and the page call; and what shows the documentation."""
 DOCUMENTATION = {"home", "docs", "openapi", "static"}
@@ -185,7 +185,15 @@ async def _config(service: Service) -> str:
         lines += [f"[dictionaries.{name}]", f"values = {json.dumps(values)}"]
     lines.append("[parameters]")
     # A long poll would wait for up to half a minute.
-    for place in ("path.sale_id", "path.group_id", "path.order_id", "path.code", "path.token", "query.wait"):
+    for place in (
+        "path.sale_id",
+        "path.group_id",
+        "path.bargain_id",
+        "path.order_id",
+        "path.code",
+        "path.token",
+        "query.wait",
+    ):
         chance = 1.0 if place == "query.wait" else 0.8
         lines.append(_binding(place, place.partition(".")[2], chance))
     for place in ("offer_id", "sale_id", "group_id", "community_id", "offers[*].sku_id"):
@@ -201,9 +209,12 @@ async def _config(service: Service) -> str:
         ("refund_order", "path.order_id", "doomed_order_id"),
         # A stream of a group that still runs would stay open.
         ("watch_group", "path.group_id", "final_group_id"),
+        ("watch_bargain", "path.bargain_id", "final_bargain_id"),
+        ("start_bargain", "path.sale_id", "bargain_sale_id"),
+        ("start_bargain", "body.offer_id", "bargain_offer_id"),
     ):
         lines += ["[[operations]]", f'include-operation-id = "{operation}"', "[operations.parameters]"]
-        lines.append(_binding(place, name, 1.0 if name == "final_group_id" else 0.8))
+        lines.append(_binding(place, name, 1.0 if name.startswith("final_") else 0.8))
     return "\n".join(lines)
 
 
@@ -223,6 +234,10 @@ async def _things(service: Service) -> dict[str, list[Any]]:
     others = [await _order(friend, sale) for _ in range(3)]
     invite = (await member.post("/v1/invites", {"group_id": others[0]["group_id"]})).json()
     tokens = [(await member.start_payment(held["id"])).rsplit("/", 1)[-1] for _ in range(3)]
+    bargains = await service.sale(**BARGAIN)
+    over = (await member.bargain(bargains))["id"]
+    await member.pay((await member.buy_at(over)).json()["order"]["id"])
+    running = [(await someone.bargain(bargains))["id"] for someone in (member, friend)]
     sku_id = (await service.http.get(f"/v1/sales/{sale.id}")).json()["offers"][0]["sku_id"]
     return {
         "member": [member.token],
@@ -233,6 +248,10 @@ async def _things(service: Service) -> dict[str, list[Any]]:
         "community_id": [sale.body["community_id"]],
         "sku_id": [sku_id],
         "offer_id": [sale.offer],
+        "bargain_sale_id": [bargains.id],
+        "bargain_offer_id": [bargains.offer],
+        "bargain_id": [over, *running],
+        "final_bargain_id": [over],
         "final_group_id": [confirmed["group_id"]],
         "group_id": [order["group_id"] for order in (*others, held, confirmed)],
         "order_id": [held["id"], paid["id"], confirmed["id"]],

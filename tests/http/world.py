@@ -12,7 +12,7 @@ import httpx
 from app.routers.examples import SLOTS
 from tests.http.refusals import CHINESE
 from tests.http.routes import Route
-from tests.service import FLASH, Member, Sale, Service
+from tests.service import BARGAIN, FLASH, Member, Sale, Service
 
 SLOT_ROUTES = ("lay_out_slots", "publish_slots")
 
@@ -69,7 +69,9 @@ async def build_world(service: Service) -> World:
     coming = await service.sale(**FLASH, opens_at=soon)
     slots = {name: {"sale_id": (await service.sale(**FLASH, publish=False)).id} for name in SLOT_ROUTES}
     await service.ops("POST", f"sales/{slots['publish_slots']['sale_id']}/slots", SLOTS["week"]["value"])
-    member = await service.member("world")
+    bargains = await service.sale(**BARGAIN, community_id=sale.body["community_id"])
+    member, friend = await service.member("world"), await service.member("friend")
+    bargain, of_friend = await member.bargain(bargains), await friend.bargain(bargains)
     claim = (await member.open(sale)).json()
     group_id, order_id = claim["group"]["id"], claim["order"]["id"]
     coupon = await service.coupon(total=100, member_limit=50)
@@ -87,6 +89,7 @@ async def build_world(service: Service) -> World:
             "sale_id": sale.id,
             "offer_id": sale.offer,
             "group_id": group_id,
+            "bargain_id": bargain["id"],
             "order_id": order_id,
             "code": invite["code"],
             "coupon_id": coupon["id"],
@@ -100,6 +103,8 @@ async def build_world(service: Service) -> World:
             "buy": {"sale_id": flash.id, "offer_id": flash.offer},
             "set_reminder": {"sale_id": coming.id},
             **slots,
+            "start_bargain": {"sale_id": bargains.id, "offer_id": bargains.offer},
+            "cut_price": {"bargain_id": of_friend["id"]},
         },
         _languages=cycle([{}, {"accept-language": CHINESE}]),
     )
