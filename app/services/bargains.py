@@ -44,7 +44,7 @@ from app.domain.sales import SaleKind, SaleState, check_kind, check_open
 from app.models import Bargain, Cut, Help, Member, Offer, Sale
 from app.schemas.bargains import BargainCreate, BargainPublic, BargainSummary, CutAnswer, CutPublic
 from app.schemas.fields import Page
-from app.services.locks import lock_bargain
+from app.services.locks import lock_bargain, lock_running_bargains
 from app.services.pages import read_page
 from app.services.transactions import Work, transaction
 from app.state import State
@@ -243,15 +243,21 @@ async def _take_slots(work: Work, bargain: Bargain, member_id: str, weight: int)
 
 
 async def expire(state: State, bargain_id: str, now: datetime) -> bool:
-    """End a bargain whose time is up, or whose sale has ended, unless it is ordered. True when this call did it."""
+    """End a bargain whose time is up, unless it is ordered. True when this call did it."""
     async with transaction(state, state.clock()) as work:
         bargain = await lock_bargain(work.session, bargain_id, skip_locked=True)
         if bargain is None or bargain.state not in BUYABLE_STATES:
             return False
-        sale = await work.session.get_one(Sale, bargain.sale_id)
-        if bargain.deadline_at > now and sale.state != SaleState.ENDED:
+        if bargain.deadline_at > now:
             return False
         return await _move(work, bargain, BargainState.EXPIRED)
+
+
+async def end_with(work: Work, sale: Sale) -> None:
+    """Let the deadline of a sale's running bargains be no later than the end of the sale."""
+    for bargain in await lock_running_bargains(work.session, sale.id):
+        bargain.deadline_at = min(bargain.deadline_at, sale.closes_at)
+        work.session.add(bargain)
 
 
 async def give_back(work: Work, bargain_id: str) -> None:

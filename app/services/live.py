@@ -154,7 +154,7 @@ async def _read_changes(
 
 
 def _by_kind(ids: Collection[str]) -> list[tuple[Kind, list[str]]]:
-    sorted_: dict[str, list[str]] = {}
+    parts: dict[str, list[str]] = {}
     for id_ in ids:
-        sorted_.setdefault(id_.partition("_")[0], []).append(id_)
-    return [(KINDS[prefix], own) for prefix, own in sorted_.items()]
+        parts.setdefault(id_.partition("_")[0], []).append(id_)
+    return [(KINDS[prefix], own) for prefix, own in parts.items()]

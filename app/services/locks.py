@@ -14,6 +14,7 @@ from sqlmodel import SQLModel, col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 from sqlmodel.sql.expression import SelectOfScalar
 
+from app.domain.bargains import RUNNING_BARGAIN_STATES
 from app.domain.groups import FINAL_GROUP_STATES
 from app.domain.orders import OrderState
 from app.gateways.bulk import among
@@ -85,6 +86,18 @@ async def lock_bargain(session: AsyncSession, bargain_id: str, *, skip_locked: b
         _locking(select(Bargain).where(Bargain.id == bargain_id), skip_locked=skip_locked),
     )
     return found.one_or_none()
+
+
+async def lock_running_bargains(session: AsyncSession, sale_id: str) -> Sequence[Bargain]:
+    """Lock the bargains of a sale that are not final, by id."""
+    found = await session.exec(
+        _locking(
+            select(Bargain)
+            .where(Bargain.sale_id == sale_id, col(Bargain.state).in_(RUNNING_BARGAIN_STATES))
+            .order_by(col(Bargain.id))
+        ),
+    )
+    return found.all()
 
 
 async def lock_order(session: AsyncSession, order_id: str) -> Order | None:

@@ -130,8 +130,8 @@ async def resume_sale(state: State, sale_id: str) -> SalePublic:
 
 
 async def end_sale(state: State, sale_id: str) -> SalePublic:
-    """End a sale before its time: groups that are not full and paid fail now, with refunds for everybody. Who has
-    bought alone may still pay.
+    """End a sale before its time: groups that are not full and paid fail now, with refunds for everybody, and
+    bargains are over. Who has bought alone may still pay.
 
     Raises `SaleNotFound`, `SaleTransitionRefused`.
     """
@@ -233,8 +233,9 @@ async def _move(work: Work, sale: Sale, target: SaleState, **values: Any) -> Sal
 async def _end(state: State, work: Work, sale: Sale) -> None:
     # A window needs a moment to exist in: a sale that is ended before it opened keeps its own end.
     closes_at = min(sale.closes_at, work.now) if sale.opens_at < work.now else sale.closes_at
-    await _move(work, sale, SaleState.ENDED, closes_at=closes_at)
+    ended = await _move(work, sale, SaleState.ENDED, closes_at=closes_at)
     await drop_reminders(work, sale.id)
+    await bargains.end_with(work, ended)
     await _cut_short(state, work, sale)
 
 

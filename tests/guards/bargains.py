@@ -31,6 +31,7 @@ from app.models import Bargain
 from app.schemas.bargains import BargainCreate
 from app.schemas.sales import OfferUpdate
 from app.services import bargains, locks, sales
+from tests.guards.claims import AWAY
 from tests.guards.cuts import Cut, cuts, notices
 from tests.guards.orders import unlocked
 from tests.guards.sales import put
@@ -149,7 +150,10 @@ async def a_friend_helps_once_and_not_too_often(world: World) -> None:
     assert (await world.members[3].cut(theirs)).json()["code"] == "sale_paused"
 
 
-@notices(*cuts("app.services.claims.buy_bargain", "bargain.member_id != member_id"), BUYABLE)
+@notices(
+    *cuts("app.services.claims.buy_bargain", "bargain.member_id != member_id"),
+    *(BUYABLE, replace(BUYABLE, down=(AWAY,))),
+)
 async def the_owner_buys_once_and_in_time(world: World) -> None:
     sale, bargain_id = await started(world)
     late = (await world.friend.bargain(sale))["id"]
@@ -164,7 +168,7 @@ async def the_owner_buys_once_and_in_time(world: World) -> None:
     *cuts(
         f"{BARGAINS}.expire",
         "bargain.state not in BUYABLE_STATES",
-        "bargain.deadline_at > now and sale.state != SaleState.ENDED",
+        "bargain.deadline_at > now",
     ),
     Cut(f"{BARGAINS}._move", "BARGAIN_TRANSITIONS", ANY_BARGAIN),
 )
@@ -179,6 +183,33 @@ async def a_bargain_goes_the_way_of_its_table(world: World) -> None:
         await bargains.conclude(work, cutting)
     assert await state_of(world, cutting) == BargainState.CUTTING
     assert await bargains.expire(world.state, cutting, now + timedelta(hours=1))
+
+
+@notices(
+    Cut(f"{BARGAINS}.end_with", "min(bargain.deadline_at, sale.closes_at)", "sale.closes_at"),
+    Cut("app.services.locks.lock_running_bargains", "Bargain.sale_id == sale_id", "True"),
+    Cut("app.services.locks.lock_running_bargains", "col(Bargain.state).in_(RUNNING_BARGAIN_STATES)", "True"),
+    unlocked("lock_running_bargains"),
+    Cut("app.services.sales._end", "await bargains.end_with(work, ended)", "None"),
+)
+async def running_bargains_end_with_their_sale(world: World) -> None:
+    sale, running = await started(world)
+    _, another = await started(world)
+    gone, bought = [(await owner.bargain(sale))["id"] for owner in (world.members[2], world.friend)]
+    await world.friend.pay((await world.friend.buy_at(bought)).json()["order"]["id"])
+    before = {id_: (await world.row(Bargain, id_)).deadline_at for id_ in (running, another, bought)}
+    async with world.work() as work:
+        due = await work.session.get_one(Bargain, gone)
+        due.deadline_at = early = world.service.clock() - timedelta(seconds=1)
+    async with world.database.transaction() as session:
+        assert await locks.lock_running_bargains(session, sale.id)
+        assert await world.is_locked(Bargain, running)
+    await sales.end_sale(world.state, sale.id)
+    now = world.service.clock()
+    assert (await world.row(Bargain, running)).deadline_at <= now < before[running]
+    assert (await world.row(Bargain, gone)).deadline_at == early
+    for id_ in (another, bought):
+        assert (await world.row(Bargain, id_)).deadline_at == before[id_]
 
 
 @notices(

@@ -5,10 +5,11 @@ A scene is a module with `play(scene)`; it is named here.
 
 from collections.abc import Awaitable, Callable
 
-from app.demo.scenes import coupons, ladder, rescue
+from app.demo.scenes import bargain, coupons, ladder, rescue
 from app.demo.scenes.scene import Scene
 
 SCENES: dict[str, Callable[[Scene], Awaitable[None]]] = {
+    "bargain": bargain.play,
     "coupons": coupons.play,
     "ladder": ladder.play,
     "rescue": rescue.play,
