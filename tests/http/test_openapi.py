@@ -13,8 +13,8 @@ import schemathesis
 from app.routers.problems import status_of
 from tests.http.refusals import ERRORS
 from tests.http.routes import DOCUMENT, DOCUMENTED_ROUTES, JSON_ROUTES, ROUTES, Route
-from tests.http.world import build_world
-from tests.service import BARGAIN, Member, Service, running_service
+from tests.http.world import DAY, build_world
+from tests.service import BARGAIN, FLASH, Member, Service, running_service
 
 CHECKS = [
     "not_a_server_error",
@@ -29,6 +29,7 @@ CHECKS = [
     "ignored_auth",
 ]
 EXAMPLES_PER_OPERATION = 10
+LATE, LATER = "2098-12-01T00:00:00Z", "2098-12-02T00:00:00Z"
 CANNOT_FAIL = {"livez", "readyz"}
 KEYED = {"open_group", "join_group", "buy", "buy_at_bargain", "create_payment", "refund_order"}
 UNDOCUMENTED = {"create_charge", "query_charge", "close_charge", "refund", "query_refund", "pay_by_form"}
@@ -203,6 +204,9 @@ async def _config(service: Service) -> str:
         ("pause_sale", "path.sale_id", "paused_sale_id"),
         ("resume_sale", "path.sale_id", "paused_sale_id"),
         ("publish_sale", "path.sale_id", "draft_sale_id"),
+        ("lay_out_slots", "path.sale_id", "flash_draft_id"),
+        ("publish_slots", "path.sale_id", "series_id"),
+        ("set_reminder", "path.sale_id", "coming_sale_id"),
         ("cancel_order", "path.order_id", "doomed_order_id"),
         ("ship_order", "path.order_id", "confirmed_order_id"),
         ("complete_order", "path.order_id", "confirmed_order_id"),
@@ -245,6 +249,9 @@ async def _things(service: Service) -> dict[str, list[Any]]:
         "doomed_sale_id": [(await service.sale()).id],
         "paused_sale_id": [(await service.sale()).id],
         "draft_sale_id": [(await service.sale(publish=False)).id],
+        "flash_draft_id": [(await service.sale(**FLASH, publish=False)).id],
+        "series_id": [await _series(service)],
+        "coming_sale_id": [(await service.sale(**FLASH, opens_at=LATE, closes_at=LATER)).id],
         "community_id": [sale.body["community_id"]],
         "sku_id": [sku_id],
         "offer_id": [sale.offer],
@@ -261,6 +268,13 @@ async def _things(service: Service) -> dict[str, list[Any]]:
         "token": tokens,
         "wait": [0],
     }
+
+
+async def _series(service: Service) -> str:
+    draft = await service.sale(**FLASH, publish=False)
+    reply = await service.ops("POST", f"sales/{draft.id}/slots", DAY)
+    assert reply.status_code == 200, reply.text
+    return draft.id
 
 
 async def _order(member: Member, sale: Any) -> dict[str, Any]:

@@ -9,12 +9,19 @@ from uuid import uuid4
 
 import httpx
 
-from app.routers.examples import SLOTS
 from tests.http.refusals import CHINESE
 from tests.http.routes import Route
 from tests.service import BARGAIN, FLASH, Member, Sale, Service
 
 SLOT_ROUTES = ("lay_out_slots", "publish_slots")
+DAY = {
+    "first_day": "2098-12-01",
+    "last_day": "2098-12-01",
+    "times": ["10:00", "14:00"],
+    "minutes": 60,
+    "timezone": "Asia/Shanghai",
+}
+"""Two slots, to lay out a sale in."""
 
 
 @dataclass(slots=True)
@@ -68,7 +75,7 @@ async def build_world(service: Service) -> World:
     soon = (service.clock() + timedelta(days=1)).isoformat()
     coming = await service.sale(**FLASH, opens_at=soon)
     slots = {name: {"sale_id": (await service.sale(**FLASH, publish=False)).id} for name in SLOT_ROUTES}
-    await service.ops("POST", f"sales/{slots['publish_slots']['sale_id']}/slots", SLOTS["week"]["value"])
+    await service.ops("POST", f"sales/{slots['publish_slots']['sale_id']}/slots", DAY)
     bargains = await service.sale(**BARGAIN, community_id=sale.body["community_id"])
     member, friend = await service.member("world"), await service.member("friend")
     bargain, of_friend = await member.bargain(bargains), await friend.bargain(bargains)
