@@ -5,7 +5,7 @@ A scene is a module with `play(scene)`; it is named here.
 
 from collections.abc import Awaitable, Callable
 
-from app.demo.scenes import bargain, coupons, ladder, rescue
+from app.demo.scenes import bargain, coupons, ladder, rescue, slots
 from app.demo.scenes.scene import Scene
 
 SCENES: dict[str, Callable[[Scene], Awaitable[None]]] = {
@@ -13,4 +13,5 @@ SCENES: dict[str, Callable[[Scene], Awaitable[None]]] = {
     "coupons": coupons.play,
     "ladder": ladder.play,
     "rescue": rescue.play,
+    "slots": slots.play,
 }
