@@ -24,6 +24,7 @@ from app.routers import (
     bargains,
     communities,
     coupons,
+    forecasts,
     groups,
     health,
     invariants,
@@ -135,7 +136,7 @@ def create_app(settings: Settings, state: State | None = None) -> FastAPI:
             coupons.router,
         ),
         *(communities.operator_router, products.operator_router, sales.operator_router, slots.operator_router),
-        coupons.operator_router,
+        *(forecasts.operator_router, coupons.operator_router),
         *(orders.operator_router, invariants.operator_router, payments.hook_router, health.router),
     ):
         app.include_router(router)

@@ -159,6 +159,34 @@ GRANT: dict[str, Example] = {
         "value": {"member_ids": ["mem_019a0c5e7d0a7b3c8f21a4d5e6f70812"]},
     }
 }
+FORECAST: dict[str, Example] = {
+    "curve": {
+        "summary": "A slow start, then word gets around 需求曲线",
+        "value": {
+            "curve": [{"members": 10, "paying_percent": 60}, {"members": 100}, {"members": 1000}],
+            "coupon_percent": 20,
+            "coupon_discount": 1000,
+            "reward_percent": 5,
+        },
+    },
+    "what if": {
+        "summary": "With less stock and another ladder 试算其他库存与阶梯价",
+        "value": {
+            "curve": [{"members": 200}],
+            "group_size": 5,
+            "min_size": 2,
+            "offers": [
+                {
+                    "offer_id": OFFER,
+                    "stock": 150,
+                    "price": 6000,
+                    "list_price": 6900,
+                    "ladder": [{"heads": 4, "price": 5000}],
+                }
+            ],
+        },
+    },
+}
 PAY: dict[str, Example] = {
     "at once": {"summary": "At once, in full 立即全额支付", "value": {}},
     "twice told": {
