@@ -91,7 +91,7 @@ def demo(
     url: Annotated[str, typer.Option(help="A running service")] = "http://127.0.0.1:8000",
     key: Annotated[str, typer.Option(envvar="KEY", help="Operator key; default: the sample data's")] = SAMPLE_KEY,
     members: Annotated[int, typer.Option(min=8, max=2000, help="How many members buy together")] = 200,
-    scene: Annotated[str, typer.Option(help="`group`, or one way to sell: ladder, …")] = "group",
+    scene: Annotated[str, typer.Option(help="`group`, or one way to sell: ladder, flash, …")] = "group",
 ) -> None:
     """Have many members buy together at a running service, or play one scene; check its promises afterwards."""
     # Nothing else needs a terminal and its colours.

@@ -21,6 +21,7 @@ from starlette.types import ASGIApp
 
 from app.config import Settings
 from app.routers import (
+    admissions,
     bargains,
     communities,
     coupons,
@@ -125,7 +126,7 @@ def create_app(settings: Settings, state: State | None = None) -> FastAPI:
     for router in (
         *(
             sessions.router,
-            sales.router,
+            *(sales.router, admissions.router),
             groups.router,
             live.router,
             bargains.router,

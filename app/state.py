@@ -51,6 +51,8 @@ class State:
     """Requests whose claims are being committed: whoever repeats one waits for it."""
     known_members: set[str] = field(default_factory=set)
     """Members that were seen to exist; they are never deleted."""
+    queues: dict[str, Any] = field(default_factory=dict)
+    """Who waits here for their turn in a flash sale: a `Queue` of `services/queues.py` by sale."""
     _batches: dict[Any, Batches[Any, Any, Any]] = field(default_factory=dict)
     _memories: dict[Any, Memory[Any, Any]] = field(default_factory=dict)
 
@@ -84,7 +86,9 @@ class State:
         return found
 
     async def drain(self) -> None:
-        """Wait until every batch is done."""
+        """Send everybody in line on their way, and wait until every batch is done."""
+        for queue in self.queues.values():
+            await queue.close()
         for batches in list(self._batches.values()):
             await batches.drain()
 

@@ -17,9 +17,11 @@ from app.config import Settings
 from app.domain.operators import Scope
 from app.gateways.database import open_database
 from app.main import create_app, in_front
+from app.models import new_id
 from app.schemas.invariants import Violation
 from app.services.invariants import find_violations
 from app.services.operators import create_key
+from app.services.tickets import Ticket, sign_ticket
 from app.state import State, open_state
 from app.workers import dealer
 from app.workers.loop import JOBS, SANDBOX_JOB
@@ -86,8 +88,23 @@ class Member:
         return await self.post(f"/v1/groups/{group_id}/seats", {"offer_id": sale.offer} | body, key=key)
 
     async def buy(self, sale: Sale, *, key: str | None = None, **body: Any) -> httpx.Response:
-        """Buy the first offer of a flash sale, alone."""
-        return await self.post(f"/v1/sales/{sale.id}/orders", {"offer_id": sale.offer} | body, key=key)
+        """Buy the first offer of a flash sale, alone; with a new ticket, unless one is named (None: without)."""
+        body = {"offer_id": sale.offer, "ticket": self.ticket(sale)} | body
+        return await self.post(f"/v1/sales/{sale.id}/orders", body, key=key)
+
+    def ticket(self, sale: Sale) -> str:
+        """A ticket for a flash sale, without having stood in line."""
+        state = self.service.state
+        ticket = Ticket(new_id("tkt"), int(state.clock().timestamp()) + 120)
+        return sign_ticket(state, self.id, sale.id, ticket)
+
+    async def enter(self, sale: Sale, **body: Any) -> httpx.Response:
+        """Get in line for a flash sale."""
+        return await self.post(f"/v1/sales/{sale.id}/admission", body)
+
+    async def stand(self, sale: Sale, wait: float = 0) -> httpx.Response:
+        """See how one stands in line, waiting so many seconds for the turn."""
+        return await self.get(f"/v1/sales/{sale.id}/admission", params={"wait": wait})
 
     async def bargain(self, sale: Sale) -> dict[str, Any]:
         """A bargain of theirs for the sale's first offer."""

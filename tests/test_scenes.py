@@ -21,7 +21,7 @@ async def url(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[str]:
 
 @pytest.mark.parametrize("scene", SCENES)
 async def test_a_scene_keeps_its_promises(url: str, scene: str) -> None:
-    code, output = await command("demo", "--url", url, "--scene", scene, COLUMNS="200")
+    code, output = await command("demo", "--url", url, "--scene", scene, COLUMNS="200", FLASH_MEMBERS="300")
     assert (code, output.splitlines()[-1]) == (0, "violations: 0"), output
 
 

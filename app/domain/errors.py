@@ -153,6 +153,76 @@ class NotYourBargain(ForbiddenError):
     zh = "只有砍价发起人可以按此价格购买"
 
 
+class TicketMissing(ForbiddenError):
+    code = "ticket_missing"
+    en = "A flash sale is entered with a ticket; get in line for one"
+    zh = "秒杀需要入场券，请先排队获取"
+
+
+class TicketInvalid(ForbiddenError):
+    code = "ticket_invalid"
+    en = "The ticket is none of ours"
+    zh = "入场券无效"
+
+
+class TicketMismatch(ForbiddenError):
+    code = "ticket_mismatch"
+    en = "The ticket is for another member or another sale"
+    zh = "该入场券属于其他成员或其他活动"
+
+
+class TicketExpired(ForbiddenError):
+    code = "ticket_expired"
+    en = "The ticket has expired; ask for a new one"
+    zh = "入场券已过期，请重新获取"
+
+
+class TicketUsed(ForbiddenError):
+    code = "ticket_used"
+    en = "The ticket has bought an order already"
+    zh = "入场券已使用"
+
+
+class ProofMissing(ForbiddenError):
+    code = "proof_missing"
+    en = "This sale is entered with a proof of work; solve its challenge"
+    zh = "该活动需要完成工作量证明"
+
+
+class ProofInvalid(ForbiddenError):
+    code = "proof_invalid"
+    en = "The proof of work is wrong, too old, or for somebody else"
+    zh = "工作量证明错误、已过期或不属于您"
+
+
+class ProofUsed(ForbiddenError):
+    code = "proof_used"
+    en = "The proof of work was used already; solve a new challenge"
+    zh = "该工作量证明已被使用"
+
+
+class DeviceMissing(ForbiddenError):
+    code = "device_missing"
+    en = "This sale wants to know your device"
+    zh = "该活动需要提供设备标识"
+
+
+@dataclass(eq=False)
+class DeviceLimit(ForbiddenError):
+    code = "device_limit"
+    en = "As many members as may stand in line from your device"
+    zh = "同一设备的排队成员已达上限"
+    limit: int
+
+
+@dataclass(eq=False)
+class AddressLimit(ForbiddenError):
+    code = "address_limit"
+    en = "As many members as may stand in line from your address"
+    zh = "同一网络地址的排队成员已达上限"
+    limit: int
+
+
 # 404
 
 
@@ -238,6 +308,18 @@ class BargainNotFound(NotFoundError):
     code = "bargain_not_found"
     en = "There is no such bargain"
     zh = "砍价不存在"
+
+
+class NotInLine(NotFoundError):
+    code = "not_in_line"
+    en = "You are not in line for this sale"
+    zh = "您尚未排队"
+
+
+class ProofNotWanted(NotFoundError):
+    code = "proof_not_wanted"
+    en = "This sale asks for no proof of work"
+    zh = "该活动无需工作量证明"
 
 
 # 405

@@ -1,9 +1,10 @@
 """What a sale is, when it is open, and what one claim may take from it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
+from app.domain.admissions import AdmissionRules
 from app.domain.bargains import BargainRules
 from app.domain.errors import InvalidTerms, OrderLimit, SaleEnded, SaleNotOpen, SalePaused, WrongKind
 from app.domain.machines import Table
@@ -58,13 +59,16 @@ class SaleTerms:
     """Paid seats with which a group succeeds at its deadline; None: all of them."""
     rescue: RescueRules = NO_RESCUE
     bargain: BargainRules | None = None
+    admission: AdmissionRules = field(default_factory=AdmissionRules)
+    """How members come into a flash sale."""
 
 
 def check_terms(terms: SaleTerms) -> None:
     """Refuse terms under which a sale could not work.
 
     Raises `InvalidTerms`: the window is empty, a hold outlives the group it is for, a group would need more seats
-    than it has, or one seat where members buy together, or more where they buy alone, or a bargain lacks its rules.
+    than it has, or one seat where members buy together, or more where they buy alone, or rules are missing, or
+    there for another kind of sale.
     """
     if terms.closes_at <= terms.opens_at:
         raise InvalidTerms(field="closes_at", reason="must be after opens_at")
@@ -80,6 +84,8 @@ def check_terms(terms: SaleTerms) -> None:
         raise InvalidTerms(field="min_size", reason="must not exceed group_size")
     if (terms.kind == SaleKind.BARGAIN) != (terms.bargain is not None):
         raise InvalidTerms(field="bargain", reason="is for a bargain sale, which needs it")
+    if terms.admission != AdmissionRules() and terms.kind != SaleKind.FLASH:
+        raise InvalidTerms(field="admission", reason="only a flash sale has an entrance")
 
 
 def smallest(terms: SaleTerms) -> int:

@@ -16,6 +16,7 @@ class Order(SQLModel, table=True):
     __tablename__ = "orders"
     __table_args__ = (
         UniqueConstraint("sale_id", "member_id", "request_key"),
+        Index("uq_orders_ticket", "sale_id", "ticket", unique=True, **where("ticket IS NOT NULL")),
         check("amount", "amount = unit_price * quantity - discount AND amount > 0"),
         check("discount", "discount >= 0 AND (discount > 0) = (coupon_code IS NOT NULL)"),
         check("quantity", "quantity >= 1"),
@@ -76,3 +77,5 @@ class Order(SQLModel, table=True):
     request_key: str = Field(max_length=128)
     request_hash: str = Field(max_length=64)
     answer: str = Field(sa_type=Text)
+    ticket: str | None = Field(default=None, max_length=ID_LENGTH)
+    """The admission ticket that bought it, in a flash sale. A ticket buys once."""

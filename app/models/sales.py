@@ -6,6 +6,7 @@ from typing import Any
 from sqlalchemy import JSON, Index, UniqueConstraint
 from sqlmodel import Field, SQLModel
 
+from app.domain.admissions import AdmissionRules
 from app.domain.bargains import BargainRules
 from app.domain.ladders import Step
 from app.domain.money import MAX_AMOUNT
@@ -60,6 +61,8 @@ class Sale(SQLModel, table=True):
     """The `BargainRules` of a bargain sale."""
     undealt: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
     """How many transactions took places that Redis had not dealt."""
+    admission: dict[str, Any] = Field(default_factory=dict, sa_type=JSON, sa_column_kwargs={"server_default": "{}"})
+    """The rules of its entrance, as in `AdmissionRules`; what is not named has its default."""
     created_at: datetime
     changed_at: datetime
 
@@ -78,6 +81,7 @@ class Sale(SQLModel, table=True):
             member_limit=self.member_limit,
             rescue=RescueRules(**self.rescue),
             bargain=None if self.bargain is None else BargainRules(**self.bargain),
+            admission=AdmissionRules(**self.admission),
         )
 
 

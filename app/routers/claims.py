@@ -36,12 +36,19 @@ from app.domain.errors import (
     SaleNotOpen,
     SalePaused,
     SoldOut,
+    TicketExpired,
+    TicketInvalid,
+    TicketMismatch,
+    TicketMissing,
+    TicketUsed,
     WrongKind,
 )
-from app.routers.examples import CLAIM
+from app.routers.examples import CLAIM, PURCHASE
 from app.schemas.groups import ClaimCreate
 
 ClaimBody = Annotated[ClaimCreate, Body(openapi_examples=CLAIM)]
+PurchaseBody = Annotated[ClaimCreate, Body(openapi_examples=PURCHASE)]
+TICKET_ERRORS = TicketMissing, TicketInvalid, TicketMismatch, TicketExpired, TicketUsed
 CLAIM_ERRORS = (
     BadRequest,
     IdempotencyKeyMissing,

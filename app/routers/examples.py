@@ -20,6 +20,16 @@ CLAIM: dict[str, Example] = {
     "coupon": {"summary": "With a coupon 使用优惠券", "value": {"offer_id": OFFER, "coupon_code": "TEA20"}},
 }
 BARGAIN: dict[str, Example] = {"offer": {"summary": "For an offer 选择报价", "value": {"offer_id": OFFER}}}
+PURCHASE: dict[str, Example] = {
+    "one": {
+        "summary": "One unit, with the ticket you were given 凭入场券购买",
+        "value": {"offer_id": OFFER, "ticket": "eyJhbGciOiJIUzI1NiJ9.e30.c2lnbmVk"},
+    },
+}
+ADMISSION: dict[str, Example] = {
+    "plain": {"summary": "Where nothing is asked 直接排队", "value": {}},
+    "device": {"summary": "With the id of your device 携带设备标识", "value": {"device": "a1b2c3d4e5f6"}},
+}
 INVITE: dict[str, Example] = {
     "group": {"summary": "To a group 邀请入团", "value": {"group_id": GROUP, "channel": "chat"}},
     "sale": {"summary": "To a sale 分享活动", "value": {"sale_id": SALE, "channel": "poster"}},
@@ -65,6 +75,7 @@ SALE_DRAFT: dict[str, Example] = {
             "opens_at": "2026-01-01T00:00:00Z",
             "closes_at": "2099-12-31T16:00:00Z",
             "hold_ttl_seconds": 300,
+            "admission": {"admit_per_second": 50, "per_address": 20},
             "offers": [{"sku_id": SKU, "price": 1900, "list_price": 6900, "stock": 100}],
         },
     },

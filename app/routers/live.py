@@ -18,6 +18,7 @@ from app.schemas.fields import BargainId, GroupId
 from app.schemas.groups import Changes
 from app.schemas.live import Tick
 from app.services.live import BARGAINS, GROUPS, Kind
+from app.services.queues import Waiter
 from app.services.watching import Watch
 from app.state import State
 
@@ -236,7 +237,7 @@ async def _talk(websocket: WebSocket, state: State, id_: str, after: int | None)
 
 
 @contextmanager
-def noticed(receive: Receive, watch: Watch) -> Iterator[None]:
+def noticed(receive: Receive, watch: Watch | Waiter) -> Iterator[None]:
     """Have them leave when the client of a request has left, for the time of the context."""
 
     async def hear() -> None:

@@ -15,7 +15,7 @@ from app.domain.errors import (
 )
 from app.domain.operators import Scope
 from app.domain.orders import OrderState
-from app.routers.claims import CLAIM_ANSWER, CLAIM_ERRORS, ClaimBody, claimed
+from app.routers.claims import CLAIM_ANSWER, CLAIM_ERRORS, TICKET_ERRORS, PurchaseBody, claimed
 from app.routers.limits import ClaimHeadersDep
 from app.routers.problems import problems
 from app.schemas.fields import GroupId, OrderId, Page, SaleId
@@ -36,7 +36,7 @@ operator_router = APIRouter(
     "",
     status_code=status.HTTP_201_CREATED,
     response_model=ClaimAnswer,
-    responses=CLAIM_ANSWER | problems(SaleNotFound, *CLAIM_ERRORS),
+    responses=CLAIM_ANSWER | problems(SaleNotFound, *TICKET_ERRORS, *CLAIM_ERRORS),
     summary="Buy in a flash sale 抢购",
 )
 async def buy(
@@ -45,9 +45,11 @@ async def buy(
     request_key: RequestKeyDep,
     limits: ClaimHeadersDep,
     sale_id: SaleId,
-    body: ClaimBody,
+    body: PurchaseBody,
 ) -> Response:
-    """Buy alone: your order is a group of one. Pay before `order.hold_expires_at`."""
+    """Buy alone, with the `ticket` you got at the entrance: your order is a group of one. Pay before
+    `order.hold_expires_at`.
+    """
     return claimed(await claims.buy(state, member_id, sale_id, body, request_key), limits)
 
 

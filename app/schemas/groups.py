@@ -6,7 +6,7 @@ from pydantic import BaseModel, Field
 from app.domain.groups import FailReason, GroupState
 from app.domain.rescues import OnUnfilled
 from app.domain.sales import MAX_ORDER_LIMIT
-from app.schemas.fields import Body, CouponCode, InviteCode, OfferId
+from app.schemas.fields import Body, CouponCode, InviteCode, OfferId, Ticket
 from app.schemas.orders import OrderPublic
 
 
@@ -30,6 +30,9 @@ class ClaimCreate(Body):
     ] = None
     invite_code: InviteCode | None = Field(default=None, description="Who brought you 邀请码")
     coupon_code: CouponCode | None = Field(default=None, description="What takes something off 优惠码")
+    ticket: Ticket | None = Field(
+        default=None, description="In a flash sale: the admission ticket you were given; not read elsewhere 入场券"
+    )
 
 
 class SeatPublic(BaseModel):

@@ -3,6 +3,14 @@ from typing import Annotated
 
 from pydantic import BaseModel, Field
 
+from app.domain.admissions import (
+    MAX_ADMIT_PER_SECOND,
+    MAX_MEMBERS_APART,
+    MAX_PROOF_OF_WORK,
+    MAX_TICKET_SECONDS,
+    MIN_TICKET_SECONDS,
+    TICKET_SECONDS,
+)
 from app.domain.bargains import MAX_DAILY_HELPS, MAX_NEW_MEMBER_DAYS, MAX_SLOTS, MAX_WEIGHT, MIN_SLOTS
 from app.domain.ladders import MAX_STEPS
 from app.domain.rescues import MAX_EXTENSION_SECONDS
@@ -45,6 +53,30 @@ OrderLimit = Annotated[int, Field(ge=1, le=MAX_ORDER_LIMIT, description="Units o
 MemberLimit = Annotated[
     int, Field(ge=1, le=MAX_MEMBER_LIMIT, description="Running or successful orders per member 每人限购次数")
 ]
+
+
+class AdmissionRules(Body):
+    """The entrance of a flash sale. What is not set does not stand in anybody's way."""
+
+    admit_per_second: Annotated[int, Field(ge=1, le=MAX_ADMIT_PER_SECOND)] | None = Field(
+        default=None, description="How many of those in line are let in each second 每秒放行人数"
+    )
+    proof_of_work: Annotated[int, Field(ge=1, le=MAX_PROOF_OF_WORK)] | None = Field(
+        default=None,
+        description="The largest number a client may have to try before it is in line; 100000 is about a second"
+        " on a phone 工作量证明难度",
+    )
+    per_device: Annotated[int, Field(ge=1, le=MAX_MEMBERS_APART)] | None = Field(
+        default=None, description="Members in line from one device 每设备排队人数上限"
+    )
+    per_address: Annotated[int, Field(ge=1, le=MAX_MEMBERS_APART)] | None = Field(
+        default=None, description="Members in line from one address (of IPv6: /64) 每地址排队人数上限"
+    )
+    ticket_seconds: Annotated[int, Field(ge=MIN_TICKET_SECONDS, le=MAX_TICKET_SECONDS)] = Field(
+        default=TICKET_SECONDS, description="How long an admission ticket is good for 入场券有效期（秒）"
+    )
+
+
 Stock = Annotated[int, Field(ge=1, le=MAX_STOCK, description="Units there are 库存")]
 
 
@@ -143,6 +175,7 @@ class SaleCreate(Body):
     order_limit: OrderLimit = 1
     member_limit: MemberLimit = 1
     rescue: RescueRules = Field(default_factory=RescueRules)
+    admission: AdmissionRules = Field(default_factory=AdmissionRules)
     offers: Annotated[list[OfferCreate], Field(max_length=20)] = Field(default_factory=list)
 
 
@@ -172,6 +205,7 @@ class SaleUpdate(Body):
     order_limit: OrderLimit | None = None
     member_limit: MemberLimit | None = None
     rescue: RescueRules | None = None
+    admission: AdmissionRules | None = None
     offers: Annotated[list[OfferUpdate], Field(max_length=20)] | None = Field(
         default=None,
         description="Offers to add or change, by sku",
@@ -212,4 +246,5 @@ class SalePublic(BaseModel):
     order_limit: int
     member_limit: int
     rescue: RescueRules
+    admission: AdmissionRules
     offers: list[OfferPublic]

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import sqlalchemy
-from sqlmodel import col
+from sqlmodel import col, select
 
 from app.models import Order
 from app.state import State
@@ -30,6 +30,17 @@ class Answered(NamedTuple):
 async def find_answer(state: State, asked: Asked) -> Answered | None:
     """What was answered to this key, whatever the content was."""
     return await state.batches(_find_answers).ask(asked[:3], asked)
+
+
+async def is_spent(state: State, asked: Asked, ticket: str) -> bool:
+    """Whether another request of its member has bought an order with this ticket, as the rows say."""
+    async with state.database.snapshot() as session:
+        found = await session.exec(
+            select(Order.id).where(
+                Order.sale_id == asked.sale_id, Order.ticket == ticket, Order.request_key != asked.request_key
+            ),
+        )
+        return found.first() is not None
 
 
 async def _find_answers(state: State, asked: Sequence[Asked]) -> list[Answered | None]:

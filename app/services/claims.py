@@ -22,6 +22,7 @@ from app.domain.errors import (
     CouponLimit,
     CouponUsedUp,
     DealerUnavailable,
+    ForbiddenError,
     GoneError,
     GroupClosed,
     IdempotencyKeyReused,
@@ -29,6 +30,7 @@ from app.domain.errors import (
     NotFoundError,
     NotYourBargain,
     OfferNotInGroup,
+    TicketUsed,
     TokenInvalid,
 )
 from app.domain.groups import group_deadline
@@ -41,9 +43,10 @@ from app.gateways.dealer import Claim, ClaimRequest, Refused
 from app.models import new_id
 from app.schemas.groups import ClaimCreate
 from app.services import dealing, redemptions, undealt
-from app.services.answers import Answered, Asked, find_answer
+from app.services.answers import Answered, Asked, find_answer, is_spent
 from app.services.commits import Draft, Want, commit, is_committing
 from app.services.terms import bargain_facts, find_invite, forget_coupon, forget_sale, group_facts, sale_facts
+from app.services.tickets import read_ticket
 from app.state import State
 
 ATTEMPTS = 5
@@ -52,14 +55,15 @@ TWIN_SECONDS = 0.02
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What a request asks for, in which kind of sale one asks like that, and the group to join, or the bargain at
-    whose price one buys.
+    """What a request asks for, in which kind of sale one asks like that; the group to join, the bargain at whose
+    price one buys, or the id of the ticket it comes with.
     """
 
     kind: SaleKind
     body: ClaimCreate
     group_id: str | None = None
     bargain_id: str | None = None
+    ticket: str | None = None
 
 
 async def open_group(state: State, member_id: str, sale_id: str, body: ClaimCreate, request_key: str) -> bytes:
@@ -81,8 +85,8 @@ async def join(state: State, member_id: str, group_id: str, body: ClaimCreate, r
 
 
 async def buy(state: State, member_id: str, sale_id: str, body: ClaimCreate, request_key: str) -> bytes:
-    """Buy alone in a flash sale: a group of one, whose only seat is taken as it is opened. Raises what `open_group`
-    raises.
+    """Buy alone in a flash sale, with a ticket: a group of one, whose only seat is taken as it is opened. Raises
+    what `open_group` raises, and, before anything is dealt, `TicketUsed` and what `read_ticket` raises.
     """
     return await _claim(state, member_id, sale_id, Wish(SaleKind.FLASH, body), request_key)
 
@@ -107,6 +111,8 @@ async def _claim(state: State, member_id: str, sale_id: str, wish: Wish, request
         text += f" {body.coupon_code}"
     asked = Asked(sale_id, member_id, request_key, hashlib.sha256(text.encode()).hexdigest())
     try:
+        if wish.kind == SaleKind.FLASH:
+            wish = replace(wish, ticket=await _ticket(state, asked, body.ticket))
         return await _try(state, asked, wish)
     except Refused as refused:
         # A refusal now does not undo an answer given before: the key decides first.
@@ -122,12 +128,26 @@ async def _claim(state: State, member_id: str, sale_id: str, wish: Wish, request
         return answer
 
 
+async def _ticket(state: State, asked: Asked, ticket: str | None) -> str:
+    """The id of the ticket a request came with. Raises `Refused`."""
+    try:
+        return read_ticket(state, ticket, asked.member_id, asked.sale_id)
+    except ForbiddenError as refusal:
+        try:
+            known = await state.dealer.is_known(asked.sale_id, asked.member_id)
+        except DealerUnavailable:
+            known = True
+        raise Refused(refusal, known=known) from None
+
+
 async def _try(state: State, asked: Asked, wish: Wish) -> bytes:
     for _ in range(ATTEMPTS):
         want = await _read(state, asked, wish)
         try:
             return await _take(state, asked, want)
         except Conflict:
+            if want.ticket is not None and await is_spent(state, asked, want.ticket):
+                raise TicketUsed from None  # Redis has forgotten it
             await _learn(state, asked)
         except CouponUsedUp:
             forget_coupon(state, wish.body.coupon_code)  # the next is to know before anything is dealt
@@ -178,6 +198,7 @@ async def _read(state: State, asked: Asked, wish: Wish) -> Want:
         now=now,
         voucher=voucher,
         bargain_id=wish.bargain_id,
+        ticket=wish.ticket,
     )
 
 
@@ -241,6 +262,7 @@ def _request(want: Want) -> ClaimRequest:
         group_id=want.group_id or new_id("grp"),
         new_deadline_at=group_deadline(want.sale.terms, want.now) if want.group_id is None else None,
         request_key=hashlib.blake2b(identity.encode(), digest_size=16).hexdigest(),
+        ticket=want.ticket,
     )
 
 

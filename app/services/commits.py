@@ -104,6 +104,8 @@ class Want:
     voucher: Voucher | None = None
     bargain_id: str | None = None
     """At whose price."""
+    ticket: str | None = None
+    """The id of the ticket it uses up, in a flash sale."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -357,6 +359,7 @@ class _Batch:
             "changed_at": want.now,
             "request_key": want.asked.request_key,
             "request_hash": want.asked.request_hash,
+            "ticket": want.ticket,
         }
         self.rows[Unit] += [
             {"offer_id": want.offer.id, "number": number, "stock": want.offer.stock, "order_id": claim.order_id}

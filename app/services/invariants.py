@@ -302,6 +302,15 @@ INVARIANTS = [
                             THEN 0 ELSE 1 END) <> CASE WHEN count(orders.id) = 0 THEN 1 ELSE 0 END""",
     ),
     Invariant(
+        "I24 tickets",
+        "an order in a flash sale was bought with a ticket of its own",
+        """SELECT orders.id, 'bought without a ticket' FROM orders JOIN sales ON sales.id = orders.sale_id
+           WHERE sales.kind = 'flash' AND orders.ticket IS NULL
+           UNION ALL
+           SELECT sale_id, ticket || ': ' || count(*) || ' orders' FROM orders WHERE ticket IS NOT NULL
+           GROUP BY sale_id, ticket HAVING count(*) > 1""",
+    ),
+    Invariant(
         "I27 orders",
         "every order is of a sale, an offer, a group and a member that are there",
         """SELECT orders.id, 'refers to nothing' FROM orders

@@ -6,6 +6,7 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 from datetime import timedelta
 from functools import cache
 from secrets import token_urlsafe
+from typing import Any
 
 import jwt
 import orjson
@@ -100,19 +101,10 @@ async def refresh_session(state: State, refresh_token: str) -> SessionPublic:
 
 
 def read_access_token(state: State, token: str) -> str:
-    """The member id an access token was issued for. Raises `TokenInvalid`, `TokenExpired`.
-
-    Read by hand, because every claim does it. What a token says of its algorithm does not matter: there is one, and
-    whatever it signs with our key is ours. The tests hold it against PyJWT.
-    """
-    content, _, signature = token.rpartition(".")
-    signing = _signing(state.settings.key_for("access token")).copy()
-    signing.update(content.encode())
-    if not hmac.compare_digest(urlsafe_b64encode(signing.digest()).rstrip(b"="), signature.encode()):
-        raise TokenInvalid
+    """The member id an access token was issued for. Raises `TokenInvalid`, `TokenExpired`."""
     # What we signed is what we wrote, but an older version of us may have written something else.
     try:
-        claims = orjson.loads(urlsafe_b64decode(content.rpartition(".")[2] + "=="))
+        claims = read_signed(state.settings.key_for("access token"), token)
         member_id, expires_at, issued_at = claims["sub"], claims["exp"], claims["iat"]
         meant_for_us = claims["aud"] == AUDIENCE and claims["iss"] == ISSUER
     except (ValueError, TypeError, KeyError) as error:
@@ -123,6 +115,20 @@ def read_access_token(state: State, token: str) -> str:
     if expires_at <= state.clock().timestamp():
         raise TokenExpired
     return member_id
+
+
+def read_signed(key: bytes, token: str) -> Any:
+    """What a token says that this key signed. Raises `TokenInvalid`; `ValueError` when it says nothing.
+
+    Read by hand, because every claim does it. What a token says of its algorithm does not matter: there is one, and
+    whatever it signs with our key is ours. The tests hold it against PyJWT.
+    """
+    content, _, signature = token.rpartition(".")
+    signing = _signing(key).copy()
+    signing.update(content.encode())
+    if not hmac.compare_digest(urlsafe_b64encode(signing.digest()).rstrip(b"="), signature.encode()):
+        raise TokenInvalid
+    return orjson.loads(urlsafe_b64decode(content.rpartition(".")[2] + "=="))
 
 
 @cache

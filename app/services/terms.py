@@ -65,6 +65,11 @@ async def sale_facts(state: State, sale_id: str, offer_id: str) -> SaleFacts:
     return facts
 
 
+async def find_sale(state: State, sale_id: str) -> SaleFacts:
+    """A sale as it was a moment ago. Raises `SaleNotFound`, also for a draft."""
+    return await state.memory(_read_sales).get(sale_id)
+
+
 def forget_sale(state: State, sale_id: str) -> None:
     """Read a sale anew: it changed."""
     state.memory(_read_sales).drop(sale_id)

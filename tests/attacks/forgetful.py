@@ -27,6 +27,7 @@ LAPSES: dict[str, Lapse] = {
     "members of groups": lambda redis, keys, request: redis.call(
         "HDEL", keys.group(request.group_id), f"member:{request.member_id}"
     ),
+    "tickets": lambda redis, keys, _: redis.call("UNLINK", keys.tickets),
     "requests": lambda redis, keys, request: redis.call("UNLINK", keys.request(request.request_key)),
 }
 """What it can lose, as after a flush or a failover."""

@@ -53,6 +53,7 @@ COPIES = {
     "uq_bargains_running": offence("state = 'cutting'", id=NOBODY),
     "pk_cuts": offence(part="part + 1"),
     "uq_cuts_bargain_id_member_id_part": offence(number="slots"),
+    "uq_orders_ticket": offence("ticket IS NOT NULL", id=NOBODY, request_key=NOBODY),
     "pk_payments": offence("state = 'created'", request_key=NOBODY),
     "uq_payments_order_id_request_key": offence("state = 'created'", id=NOBODY),
     "uq_payments_kept": offence("outcome = 'kept'", id=NOBODY, request_key=NOBODY),

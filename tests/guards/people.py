@@ -109,8 +109,11 @@ READ = f"{SESSIONS}.read_access_token"
 
 @notices(
     *cuts(
-        READ,
+        f"{SESSIONS}.read_signed",
         "not hmac.compare_digest(urlsafe_b64encode(signing.digest()).rstrip(b'='), signature.encode())",
+    ),
+    *cuts(
+        READ,
         "not (meant_for_us and numbers and isinstance(member_id, str))",
         "expires_at <= state.clock().timestamp()",
     ),

@@ -84,6 +84,14 @@ def money_is_promised_once(*reasons: RefundReason) -> Probe:
     return probe
 
 
+async def one_ticket_is_one_order(world: World) -> None:
+    sale = await world.service.sale(**FLASH, member_limit=9)
+    ticket = world.me.ticket(sale)
+    assert (await world.me.buy(sale, ticket=ticket)).status_code == 201
+    assert (await world.me.buy(sale, ticket=ticket)).json()["code"] == "ticket_used"
+    assert await world.service.violations() == []
+
+
 async def one_message_is_one_capture(world: World) -> None:
     payment = await world.payment(await world.held())
     for _ in range(2):
@@ -125,6 +133,7 @@ LAST_LINES = {
     "pk_seats": LastLine(repels(places.join_for_the_last_seat), "seats"),
     "pk_purchases": LastLine(repels(places.open_with_a_hundred_keys), "purchases"),
     "uq_orders_sale_id_member_id_request_key": LastLine(repels(places.open_with_one_key), "requests", every=1),
+    "uq_orders_ticket": LastLine(one_ticket_is_one_order, "tickets", every=1),
     "uq_seats_group_id_member_id": LastLine(repels(places.join_with_a_hundred_keys), "members of groups"),
     "pk_redemptions": LastLine(
         one_redemption_is_had_once(0, 1),

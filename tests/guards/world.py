@@ -231,6 +231,9 @@ async def tell_story(world: World) -> None:
     await service.ops("POST", f"orders/{refunded}/refund", **{"idempotency-key": refunded})
     await service.tick()
 
+    flash = await service.sale(**FLASH)
+    assert (await friend.buy(flash)).status_code == 201
+
     running = (await member.open(large)).json()["order"]["id"]
     await member.start_payment(running)
     bargains = await service.sale(**BARGAIN)

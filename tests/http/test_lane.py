@@ -16,7 +16,7 @@ from app.main import create_app
 from app.routers.lane import Lane
 from app.schemas.groups import ClaimAnswer, GroupPublic
 from app.schemas.sales import SalePublic
-from tests.service import Member, Service
+from tests.service import FLASH, Member, Service
 
 IDS = re.compile(r"(mem|ord|grp)_[0-9a-f]{32}")
 TIMES = re.compile(r"\d{4}-\d\d-\d\dT[0-9:.]+Z")
@@ -131,6 +131,25 @@ async def test_refusals_are_answered_alike(doors: Doors) -> None:
     assert doors.passed_on == []
 
 
+async def test_flash_claims_are_answered_alike(doors: Doors) -> None:
+    sale = await doors.service.sale(stocks=[5], **FLASH)
+    path, answers = f"/v1/sales/{sale.id}/orders", []
+    for door in (doors.lane, doors.declared):
+        member, friend = await doors.service.members(2)
+        ticket = member.ticket(sale)
+        tickets = (ticket, ticket, None, friend.ticket(sale), "text", ticket[:-4] + "AAAA")
+        replies = []
+        for sent in tickets:
+            body = {"offer_id": sale.offer, "ticket": sent}
+            replies.append(said(await door.post(path, json=body, headers=claim_headers(member))))
+        answers.append(replies)
+    assert answers[0] == answers[1]
+    assert [status for status, _, _ in answers[0]] == [201, 403, 403, 403, 403, 403]
+    codes = [json.loads(text)["code"] for _, _, text in answers[0][1:]]
+    assert codes == ["ticket_used", "ticket_missing", "ticket_mismatch", "ticket_invalid", "ticket_invalid"]
+    assert doors.passed_on == []
+
+
 async def test_doubtful_forms_are_left_to_the_declared_route(doors: Doors) -> None:
     sale = await doors.service.sale(stocks=[5])
     member = await doors.service.member()
@@ -173,7 +192,7 @@ async def test_bodies_at_random_are_judged_alike(doors: Doors) -> None:
         *(f'"{sale.offer}"', '"off_"', '""', "null", "true", "0", "1", "1.0", "1e0", "-1", "100", "101", '"1"'),
         *("[]", "{}", "NaN", "Infinity", '"abcdefgh"', '"abc defgh"', '"\\ud800abcdefgh"', '"abcdefgh\\n"', "01"),
     ]
-    names = ["offer_id", "offer_id", "quantity", "invite_code", "other"]
+    names = ["offer_id", "offer_id", "quantity", "invite_code", "ticket", "other"]
     seen = set()
     for _ in range(400):
         fields = [f'"{chance.choice(names)}": {chance.choice(values)}' for _ in range(chance.randint(0, 3))]

@@ -170,6 +170,9 @@ async def test_id_of_nothing(world: World, route: Route) -> None:
             for body in bodies:
                 kinds = {"json": body} if body is not None else {}
                 problem = check_refusal(await world.ask(route, ids={name: other}, **kinds), route=route)
+                if route.name == "buy":  # the ticket is looked at before anything else, and is for another sale
+                    assert (problem["code"], problem["status"]) == ("ticket_mismatch", 403), problem
+                    continue
                 assert problem["code"] == _not_found(name), problem
                 assert problem["status"] == 404
 

@@ -62,7 +62,7 @@ class World:
         """A request body with the ids of this world instead of the documentation's placeholders."""
         ids = self.ids | self.special.get(route.name, {})
         if isinstance(body, dict):
-            named = {name: ids[name] for name in body if name in ids and "_" in name}
+            named = {name: ids[name] for name in body if name in ids and (name == "ticket" or "_" in name)}
             named |= {name: [ids[name[:-1]]] for name in body if name.endswith("_ids")}
             return {name: self.filled(value, route) for name, value in body.items()} | named
         return [self.filled(value, route) for value in body] if isinstance(body, list) else body
@@ -107,11 +107,12 @@ async def build_world(service: Service) -> World:
             "token": (await member.start_payment(order_id)).rsplit("/", 1)[-1],
         },
         special={
-            "buy": {"sale_id": flash.id, "offer_id": flash.offer},
             "set_reminder": {"sale_id": coming.id},
             **slots,
             "start_bargain": {"sale_id": bargains.id, "offer_id": bargains.offer},
             "cut_price": {"bargain_id": of_friend["id"]},
+            "buy": {"sale_id": flash.id, "offer_id": flash.offer, "ticket": member.ticket(flash)},
+            **{key: {"sale_id": flash.id} for key in ("enter", "get_admission", "get_challenge")},
         },
         _languages=cycle([{}, {"accept-language": CHINESE}]),
     )

@@ -4,7 +4,17 @@ It decides nothing. What it deals, the database may refuse; what it forgets is l
 of a sale carry one hash tag, `{sale:<id>}`, and expire a day after the sale.
 """
 
-from app.gateways.dealer.dealer import IN_FLIGHT, LUA, ClaimRequest, Dealer, GroupCounts, Refused, Unloaded
+from app.gateways.dealer.dealer import (
+    IN_FLIGHT,
+    LUA,
+    ClaimRequest,
+    Dealer,
+    GroupCounts,
+    Newcomer,
+    Refused,
+    Stand,
+    Unloaded,
+)
 from app.gateways.dealer.images import KEEP_AFTER_SALE, Claim, SaleImage, chunks
 from app.gateways.dealer.keys import Keys
 from app.gateways.dealer.pipe import Pipe
@@ -18,9 +28,11 @@ __all__ = [
     "Dealer",
     "GroupCounts",
     "Keys",
+    "Newcomer",
     "Pipe",
     "Refused",
     "SaleImage",
+    "Stand",
     "Unloaded",
     "chunks",
 ]

@@ -15,18 +15,24 @@ from typing import Any, Protocol
 from redis.exceptions import RedisError, ResponseError
 
 from app.batching import Batches
+from app.domain.admissions import AdmissionRules, Phase
 from app.domain.errors import (
+    AddressLimit,
     AlreadyInGroup,
     Busy,
     DealerUnavailable,
+    DeviceLimit,
     GroupClosed,
     GroupFull,
     KaituanError,
     MemberLimit,
+    ProofMissing,
+    ProofUsed,
     SaleEnded,
     SaleNotOpen,
     SalePaused,
     SoldOut,
+    TicketUsed,
 )
 from app.gateways.dealer.images import CHUNK, Claim, SaleImage, chunks, merge, milliseconds, pack
 from app.gateways.dealer.keys import Keys
@@ -49,7 +55,7 @@ IN_FLIGHT = timedelta(seconds=30)
 
 
 SIMPLE_REFUSALS: dict[str, type[KaituanError]] = {
-    error.code: error for error in (SaleEnded, SalePaused, GroupClosed, GroupFull, AlreadyInGroup)
+    error.code: error for error in (SaleEnded, SalePaused, GroupClosed, GroupFull, AlreadyInGroup, TicketUsed)
 }
 
 
@@ -65,6 +71,7 @@ DEAL, RELEASE, AMEND, KNOWN = Script("deal"), Script("release"), Script("amend")
 EXTEND_GROUP = Script("extend_group")
 CLOSE_GROUP, FORGET, SETTLE = Script("close_group"), Script("forget"), Script("settle")
 LOCK, WRITE, UNLOCK, UNSURE = Script("lock"), Script("write"), Script("unlock"), Script("unsure")
+ENTER = Script("enter")
 
 
 class Refused(Exception):
@@ -84,7 +91,9 @@ class Unloaded(Exception):
 
 @dataclass(frozen=True, slots=True)
 class ClaimRequest:
-    """What a member asks for. `new_deadline_at` opens the group `group_id`; None joins it."""
+    """What a member asks for. `new_deadline_at` opens the group `group_id`; None joins it. In a flash sale with the
+    id of a ticket.
+    """
 
     sale_id: str
     order_id: str
@@ -94,6 +103,35 @@ class ClaimRequest:
     group_id: str
     new_deadline_at: datetime | None
     request_key: str
+    ticket: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Newcomer:
+    """Who wants to get in line, from where (None: nobody counts that), and with which proof of work: its nonce, or
+    '' for none. `proof_seconds` is how long a proof is kept from being used again; None when none is needed.
+    """
+
+    device: str | None
+    address: str | None
+    proof: str
+    proof_seconds: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Stand:
+    """How a line stands, and with it a member: their number (0: not in line), and their ticket once they have had
+    their turn. `admitted` of those who `came` were let in, lowest numbers first; `left` and `taken` are units.
+    """
+
+    phase: Phase
+    number: int
+    admitted: int
+    came: int
+    left: int
+    taken: int
+    ticket: str
+    ticket_expires_at: int
 
 
 class PaidOrder(Protocol):
@@ -141,6 +179,9 @@ class GroupCounts:
     paid: int
 
 
+NOBODY_NEW = Newcomer(device=None, address=None, proof="", proof_seconds=None)
+
+
 class Dealer:
     """Typed faces of the scripts in `lua/`. Raises `DealerUnavailable` when Redis does not answer."""
 
@@ -183,11 +224,13 @@ class Dealer:
             *(keys.terms, keys.claims, keys.pending, keys.purchases),
             *(keys.offer(request.offer_id), keys.units(request.offer_id), keys.request(request.request_key)),
             *(keys.group(request.group_id), keys.seats(request.group_id), keys.former),
+            *(() if request.ticket is None else (keys.tickets,)),
         )
         deadline = "" if request.new_deadline_at is None else milliseconds(request.new_deadline_at)
         arguments = (
             *(milliseconds(now), request.order_id, request.member_id, request.offer_id, request.quantity),
             *(request.group_id, deadline, REQUEST_TTL_MS),
+            *(() if request.ticket is None else (request.ticket,)),
         )
         try:
             verdict, *rest = await self.pipe.call("EVALSHA", DEAL.sha, len(names), *names, *arguments)
@@ -201,6 +244,52 @@ class Dealer:
         if isinstance(refusal, SoldOut):
             self.sold_out[request.offer_id] = refusal.left, monotonic() + REMEMBER_SECONDS
         raise Refused(refusal, known=rest[0] == b"1")
+
+    async def enter(
+        self,
+        sale_id: str,
+        offer_ids: Iterable[str],
+        rules: AdmissionRules,
+        member_id: str,
+        new_ticket: tuple[str, int],
+        now: datetime,
+        newcomer: Newcomer | None = None,
+    ) -> Stand:
+        """See how the line of a sale stands, for a member or ('') for nobody; a `newcomer` is put in line first,
+        once. `new_ticket` is the id and the end of the ticket to give, should one be due.
+
+        Raises `Unloaded` when the sale must be loaded first, `ProofMissing`, `ProofUsed`, `DeviceLimit`,
+        `AddressLimit`, `DealerUnavailable`.
+        """
+        keys, new = Keys(sale_id), newcomer or NOBODY_NEW
+        per_device = rules.per_device if new.device is not None else None
+        per_address = rules.per_address if new.address is not None else None
+        proof: Part = ""
+        if new.proof_seconds is not None:
+            proof = new.proof_seconds * 1000 if new.proof else "missing"
+        names = (
+            *(keys.terms, keys.line, keys.tickets),
+            *(keys.origin("device", new.device or ""), keys.origin("address", new.address or "")),
+            *(keys.proof(new.proof), *(keys.offer(offer_id) for offer_id in offer_ids)),
+        )
+        arguments: tuple[Part, ...] = (
+            *(milliseconds(now), member_id, int(newcomer is not None), _or_empty(rules.admit_per_second)),
+            *(_or_empty(per_device), _or_empty(per_address), proof, *new_ticket),
+        )
+        verdict, *rest = await self._run(ENTER, names, arguments)
+        match verdict:
+            case b"line":
+                phase, number, admitted, came, left, taken, ticket, ends = rest
+                return Stand(Phase(phase.decode()), number, admitted, came, left, taken, ticket.decode(), ends)
+            case b"unloaded":
+                raise Unloaded
+        raise _admission_refusal(verdict.decode(), rest)
+
+    async def is_known(self, sale_id: str, member_id: str) -> bool:
+        """Whether a member may ever have had an order in a sale. Looked up together with all others who are
+        refused. Raises `DealerUnavailable`.
+        """
+        return await self._known.ask((sale_id, member_id), (sale_id, member_id)) or self._is_doubtful(sale_id)
 
     def learnt(self, sale_id: str, sold_without: int) -> None:
         """Redis has learnt what was sold without it, when it had been so often."""
@@ -446,6 +535,21 @@ def _flat(commands: Iterable[tuple[Part, ...]]) -> Iterator[Part]:
 def _server(info: bytes) -> str:
     told = dict(line.split(":", 1) for line in info.decode().splitlines() if ":" in line)
     return f"{told['run_id']} {told['evicted_keys']}"
+
+
+def _or_empty(number: int | None) -> Part:
+    return "" if number is None else number
+
+
+def _admission_refusal(verdict: str, rest: list[bytes]) -> KaituanError:
+    match verdict:
+        case "device_limit":
+            return DeviceLimit(limit=int(rest[0]))
+        case "address_limit":
+            return AddressLimit(limit=int(rest[0]))
+        case "proof_used":
+            return ProofUsed()
+    return ProofMissing()
 
 
 def _refusal(verdict: str, rest: list[bytes]) -> KaituanError:

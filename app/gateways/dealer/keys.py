@@ -5,6 +5,10 @@ class Keys:
     """What is kept where: `terms`, `claims`, `purchases` and groups and offers are hashes, `units` and `seats`
     bitmaps, `pending` a sorted set by time, `former` (members who gave a purchase back, or hold a second one) a
     set, `loading`, `compared` (when it was compared with the rows, ms) and requests strings.
+
+    Of the entrance of a flash sale: `line` (each member's number, and how far the line has moved) and `tickets`
+    (each member's last one, and which request used which) are hashes, members from one device or address sets,
+    proofs strings.
     """
 
     def __init__(self, sale_id: str) -> None:
@@ -16,6 +20,8 @@ class Keys:
         self.former = f"{tag}:former"
         self.loading = f"{tag}:loading"
         self.compared = f"{tag}:compared"
+        self.line = f"{tag}:line"
+        self.tickets = f"{tag}:tickets"
         self._tag = tag
 
     def offer(self, offer_id: str) -> str:
@@ -29,6 +35,12 @@ class Keys:
 
     def seats(self, group_id: str) -> str:
         return f"{self._tag}:group:{group_id}:seats"
+
+    def origin(self, kind: str, name: str) -> str:
+        return f"{self._tag}:{kind}:{name}"
+
+    def proof(self, nonce: str) -> str:
+        return f"{self._tag}:proof:{nonce}"
 
     def request(self, request_key: str) -> str:
         return f"{self._tag}:request:{request_key}"

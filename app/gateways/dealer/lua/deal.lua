@@ -2,13 +2,14 @@
 --
 -- KEYS  1 terms (hash)  2 claims (hash)  3 pending (zset)  4 purchases (hash)
 --       5 offer (hash)  6 units (bitmap)  7 request (string)  8 group (hash)  9 seats (bitmap)
---       10 former (set)
+--       10 former (set)  11 tickets (hash), only in a flash sale
 -- ARGV  1 now, ms  2 order id  3 member id  4 offer id  5 quantity  6 group id
---       7 deadline of a new group, ms, or '' to join  8 life of the request key, ms
+--       7 deadline of a new group, ms, or '' to join  8 life of the request key, ms  9 ticket id, with key 11
 -- Returns  {'taken', order id, claim as JSON}; 'again' instead of 'taken' when this request had it before |
 --          {'unloaded'} | {code of the refusal, '1' if the member ever had an order in this sale, detail}
 -- Replay   the same request key gets the order id and the places it got before, also while its first
---          caller is still at work; every place has one bit or field, so nothing is taken twice.
+--          caller is still at work; every place has one bit or field, so nothing is taken twice. A ticket that
+--          was used belongs to the request that did.
 
 local terms, claims, pending, purchases = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local offer, units, request, group, seats, former = KEYS[5], KEYS[6], KEYS[7], KEYS[8], KEYS[9], KEYS[10]
@@ -47,6 +48,15 @@ local function refuse(code, detail)
     known = call('HEXISTS', purchases, member_id .. ':' .. number)
   end
   return {code, tostring(known), detail}
+end
+
+local tickets, ticket = KEYS[11], nil
+if tickets then
+  ticket = 'used:' .. ARGV[9]
+  local user = call('HGET', tickets, ticket)
+  if user and user ~= request then
+    return refuse('ticket_used')
+  end
 end
 
 if now < tonumber(t[2]) then
@@ -149,4 +159,8 @@ end
 call('ZADD', pending, now, order_id)
 call('PEXPIREAT', pending, expires)
 call('SET', request, order_id, 'PX', ARGV[8])
+if ticket then
+  call('HSET', tickets, ticket, request)
+  call('PEXPIREAT', tickets, expires)
+end
 return {'taken', order_id, claim}
