@@ -58,7 +58,7 @@ class Crowd:
         content = b"" if body is None else orjson.dumps(body)
         request = (
             f"{method} {path} HTTP/1.1\r\nhost: {self.host}\r\nx-forwarded-for: {address_of(number)}\r\n"
-            f"content-length: {len(content)}\r\n"
+            + ("" if method == "GET" else f"content-length: {len(content)}\r\n")
             + ("content-type: application/json\r\n" if content else "")
             + (f"authorization: Bearer {token}\r\n" if token else "")
             + (f"idempotency-key: {key}\r\n" if key else "")

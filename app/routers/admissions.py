@@ -107,8 +107,12 @@ async def get_challenge(
     return await admissions.challenge(state, member_id, sale_id)
 
 
+def entry_headers(admission: AdmissionPublic) -> dict[str, str]:
+    """The headers of an answer, besides its type."""
+    advice = {} if admission.ask_again_seconds is None else {"retry-after": str(admission.ask_again_seconds)}
+    return {"cache-control": "no-store"} | advice
+
+
 def _answer(admission: AdmissionPublic, headers: dict[str, str]) -> Response:
-    headers = {**headers, "cache-control": "no-store"}
-    if admission.ask_again_seconds is not None:
-        headers["retry-after"] = str(admission.ask_again_seconds)
+    headers = headers | entry_headers(admission)
     return Response(admission.model_dump_json(), headers=headers, media_type="application/json")

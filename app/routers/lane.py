@@ -1,12 +1,13 @@
 """The fast lane: what everybody does at eight o'clock, served without what it does not use.
 
-Its routes are declared like all others, in `groups.py`, `orders.py` and `sales.py`, and call the same service
-functions. The lane takes a request only when its form is beyond doubt; everything else, and so every error about
-the form, is left to the declared route. `tests/http/test_lane.py` holds one against the other.
+Its routes are declared like all others, in `groups.py`, `orders.py`, `sales.py` and `admissions.py`, and call the
+same service functions. The lane takes a request only when its form is beyond doubt; everything else, and so every
+error about the form, is left to the declared route. `tests/http/test_lane.py` holds one against the other.
 """
 
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import nullcontext
 from functools import lru_cache
 from typing import cast
 
@@ -14,11 +15,15 @@ from pydantic import ValidationError
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.domain.errors import KaituanError
+from app.routers.admissions import entry_headers
 from app.routers.limits import count_claim
+from app.routers.live import noticed
 from app.routers.problems import problem_template, refusal_of
 from app.routers.shown import is_known, view_headers
+from app.schemas.admissions import AdmissionCreate, AdmissionPublic
 from app.schemas.groups import ClaimCreate
-from app.services import claims, views
+from app.services import admissions, claims, views
+from app.services.queues import Waiter
 from app.services.sessions import read_access_token
 from app.services.views import View
 from app.state import State
@@ -30,6 +35,7 @@ HEADERS = {
 }
 REQUEST_KEY = re.compile(rb"[!-~]{1,128}")
 BEARER = b"Bearer "
+WAIT = re.compile(rb"(?:wait=([12]?[0-9]|30))?")
 JSON = (b"content-type", b"application/json")
 
 Claim = Callable[[State, str, str, ClaimCreate, str], Awaitable[bytes]]
@@ -51,7 +57,8 @@ SHOWS: dict[str, tuple[re.Pattern[str], Show]] = {"sales": (SALE, _show_sale), "
 
 class Lane:
     """ASGI middleware: serves `POST /v1/sales/{id}/groups`, `POST /v1/sales/{id}/orders`,
-    `POST /v1/groups/{id}/seats`, `GET /v1/sales/{id}` and `GET /v1/groups/{id}`, and passes on the rest.
+    `POST /v1/groups/{id}/seats`, `POST` and `GET /v1/sales/{id}/admission`, `GET /v1/sales/{id}` and
+    `GET /v1/groups/{id}`, and passes on the rest.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -67,6 +74,8 @@ class Lane:
                     pattern, claim = CLAIMS[noun, verb]
                     if pattern.fullmatch(id_):
                         left = await _claim(claim, id_, scope, receive, send)
+                case method, ["", "v1", "sales", id_, "admission"] if method in ADMISSION and SALE.fullmatch(id_):
+                    left = await ADMISSION[method](id_, scope, receive, send)
                 case "GET", ["", "v1", noun, id_] if noun in SHOWS:
                     pattern, show = SHOWS[noun]
                     if pattern.fullmatch(id_) and await _show(show, id_, scope, send):
@@ -78,17 +87,9 @@ class Lane:
 async def _claim(claim: Claim, id_: str, scope: Scope, receive: Receive, send: Send) -> Receive | None:
     """Serve a claim and return None; or return what the declared route has to receive."""
     headers = _headers(scope)
-    key, length = headers.get(b"idempotency-key", b""), headers.get(b"content-length", b"")
+    key = headers.get(b"idempotency-key", b"")
     state, member_id = _viewer(scope, headers)
-    if (
-        member_id is None
-        or headers.get(b"content-type") != JSON[1]
-        or not REQUEST_KEY.fullmatch(key)
-        or not length.isdigit()
-        or len(length) > MAX_LENGTH_DIGITS
-        or int(length) > MAX_BODY_BYTES
-        or b"transfer-encoding" in headers
-    ):
+    if member_id is None or not REQUEST_KEY.fullmatch(key) or not _has_short_json(headers):
         return receive
     content = await _read(receive)
     if content is None:
@@ -97,8 +98,7 @@ async def _claim(claim: Claim, id_: str, scope: Scope, receive: Receive, send: S
         body = _parse(content)
     except ValidationError:
         return _after(content, receive)
-    client = scope.get("client")
-    limits, too_many = count_claim(state, member_id, client[0] if client else "")
+    limits, too_many = count_claim(state, member_id, _address(scope))
     refusal: KaituanError | None = too_many
     extra = [(name.encode(), value.encode()) for name, value in limits.items()]
     if refusal is None:
@@ -111,6 +111,77 @@ async def _claim(claim: Claim, id_: str, scope: Scope, receive: Receive, send: S
     else:
         await _refuse(refusal, headers, send, extra)
     return None
+
+
+def _has_short_json(headers: Mapping[bytes, bytes]) -> bool:
+    length = headers.get(b"content-length", b"")
+    return (
+        headers.get(b"content-type") == JSON[1]
+        and length.isdigit()
+        and len(length) <= MAX_LENGTH_DIGITS
+        and int(length) <= MAX_BODY_BYTES
+        and b"transfer-encoding" not in headers
+    )
+
+
+async def _enter(sale_id: str, scope: Scope, receive: Receive, send: Send) -> Receive | None:
+    """Put somebody in line and return None; or return what the declared route has to receive."""
+    headers = _headers(scope)
+    state, member_id = _viewer(scope, headers)
+    if member_id is None or not _has_short_json(headers):
+        return receive
+    content = await _read(receive)
+    if content is None:
+        return receive  # the caller has gone
+    try:
+        body = AdmissionCreate.model_validate_json(content)
+    except ValidationError:
+        return _after(content, receive)
+    limits, too_many = count_claim(state, member_id, _address(scope))
+    extra = [(name.encode(), value.encode()) for name, value in limits.items()]
+    if too_many is not None:
+        await _refuse(too_many, headers, send, extra)
+        return None
+    try:
+        admission = await admissions.enter(state, member_id, sale_id, body, _address(scope))
+    except Exception as error:  # noqa: BLE001 - nobody is above us
+        await _refuse(refusal_of(error), headers, send, extra)
+    else:
+        await _send_entry(send, admission, extra)
+    return None
+
+
+async def _wait(sale_id: str, scope: Scope, receive: Receive, send: Send) -> Receive | None:
+    """Tell somebody how they stand in line and return None; or return what the declared route has to receive."""
+    headers, wait = _headers(scope), WAIT.fullmatch(scope["query_string"])
+    state, member_id = _viewer(scope, headers)
+    if member_id is None or wait is None or b"content-length" in headers or b"transfer-encoding" in headers:
+        return receive
+    settings, waiter, seconds = state.settings, Waiter(), int(wait[1] or 0)
+    try:
+        with (
+            state.live.admitted(_address(scope), settings.live_connections, settings.live_connections_per_address),
+            noticed(receive, waiter) if seconds else nullcontext(),
+        ):
+            admission = await admissions.look(state, member_id, sale_id, waiter, seconds)
+    except Exception as error:  # noqa: BLE001 - nobody is above us
+        await _refuse(refusal_of(error), headers, send)
+    else:
+        await _send_entry(send, admission, [])
+    return None
+
+
+ADMISSION = {"POST": _enter, "GET": _wait}
+
+
+async def _send_entry(send: Send, admission: AdmissionPublic, extra: Sequence[tuple[bytes, bytes]]) -> None:
+    advice = [(name.encode(), value.encode()) for name, value in entry_headers(admission).items()]
+    await _send(send, 200, [JSON, *extra, *advice], admission.model_dump_json().encode())
+
+
+def _address(scope: Scope) -> str:
+    client = scope.get("client")
+    return client[0] if client else ""
 
 
 @lru_cache(maxsize=1024)

@@ -5,6 +5,7 @@ import random
 import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 from uuid import uuid4
 
@@ -16,7 +17,7 @@ from app.main import create_app
 from app.routers.lane import Lane
 from app.schemas.groups import ClaimAnswer, GroupPublic
 from app.schemas.sales import SalePublic
-from tests.service import FLASH, Member, Service
+from tests.service import FLASH, Member, Sale, Service
 
 IDS = re.compile(r"(mem|ord|grp)_[0-9a-f]{32}")
 TIMES = re.compile(r"\d{4}-\d\d-\d\dT[0-9:.]+Z")
@@ -148,6 +149,37 @@ async def test_flash_claims_are_answered_alike(doors: Doors) -> None:
     codes = [json.loads(text)["code"] for _, _, text in answers[0][1:]]
     assert codes == ["ticket_used", "ticket_missing", "ticket_mismatch", "ticket_invalid", "ticket_invalid"]
     assert doors.passed_on == []
+
+
+async def test_the_entrance_is_the_same_at_both_doors(doors: Doors) -> None:
+    service = doors.service
+    opens_at = (service.clock() + timedelta(hours=1)).isoformat()
+    waiting = await service.sale(
+        **FLASH, opens_at=opens_at, admission={"admit_per_second": 1, "proof_of_work": 1000}
+    )
+    open_, sold = await service.sale(**FLASH), await service.sale(stocks=[1], **FLASH)
+    limited, group = await service.sale(**FLASH, admission={"per_device": 1}), await service.sale()
+    assert (await (await service.member()).buy(sold)).status_code == 201
+    member = await service.member()
+    for sale in (waiting, open_, sold, limited, group, Sale(f"sal_{'0' * 32}", [], {})):
+        path, headers = f"/v1/sales/{sale.id}/admission", member.headers | {"content-type": "application/json"}
+        for body in ({}, {"device": "one"}, {"proof": "e30="}):
+            lane, declared = await doors.both("POST", path, json=body, headers=headers)
+            assert said(lane) == said(declared)
+        for query in ("", "?wait=0", "?wait=7" if sale is open_ else ""):
+            lane, declared = await doors.both("GET", path + query, headers=headers)
+            assert said(lane) == said(declared)
+    assert doors.passed_on == []
+    path = f"/v1/sales/{open_.id}/admission"
+    for query in ("?wait=31", "?wait=x", "?wait=1&wait=2", "?wait=0.5", "?after=1"):
+        lane, declared = await doors.both("GET", path + query, headers=member.headers)
+        assert said(lane) == said(declared)
+    for content, more in ((b"{", {}), (b'{"device": ""}', {}), (b"{}", {"authorization": "Bearer x"}), (b"", {})):
+        sent = member.headers | {"content-type": "application/json"} | more
+        lane, declared = await doors.both("POST", path, content=content, headers=sent)
+        assert said(lane) == said(declared)
+        assert lane.status_code in {401, 422}
+    assert len(doors.passed_on) == 9
 
 
 async def test_doubtful_forms_are_left_to_the_declared_route(doors: Doors) -> None:
