@@ -84,6 +84,9 @@ async def test_friends_cut_to_the_floor_and_the_owner_buys(service: Service) -> 
     bought = await shown(service, bargain["id"])
     assert bought["state"] == "bought"
     assert verified(bought) == "as promised"
+    wrong = [cut | {"amount": cut["amount"] + 1} for cut in bought["cuts"]]
+    for lie in ({"seed_hash": "0" * 64}, {"cuts": wrong}, {"price": FLOOR + 1}):
+        assert verified(bought | lie).startswith("not as promised"), lie
     assert (await owner.buy_at(bargain["id"], key="once")).text == reply.text
     mine = (await owner.get("/v1/bargains", params={"sale_id": sale.id})).json()["items"]
     assert [(item["id"], item["state"], item["owner_name"]) for item in mine] == [
