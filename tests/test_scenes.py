@@ -7,7 +7,7 @@ import pytest
 
 from app.demo.scenes import SCENES
 from tests.service import free_port
-from tests.test_cli import command, started
+from tests.test_cli import command, press_ctrl_c, started
 
 
 @pytest.fixture(scope="module")
@@ -15,8 +15,9 @@ async def url(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[str]:
     data: Path = tmp_path_factory.mktemp("scenes")
     port = free_port()
     url = f"http://127.0.0.1:{port}"
-    async with started("run", "--port", str(port), "--data", str(data), ready=f"{url}/readyz"):
+    async with started("run", "--port", str(port), "--data", str(data), ready=f"{url}/readyz") as process:
         yield url
+        await press_ctrl_c(process)  # killed, it would leave its Valkey behind
 
 
 @pytest.mark.parametrize("scene", SCENES)
