@@ -13,6 +13,7 @@ from app.domain.errors import (
     CommunityNotFound,
     CouponCodeTaken,
     CouponEnded,
+    CouponMismatch,
     CouponNotFound,
     MemberNotFound,
     OfferNotFound,
@@ -20,7 +21,7 @@ from app.domain.errors import (
     SaleNotFound,
 )
 from app.domain.orders import OrderState
-from app.domain.sales import check_quantity
+from app.domain.sales import SaleKind, check_quantity
 from app.models import Community, Coupon, Grant, Member, Offer, Order, Product, Redemption, Sale
 from app.schemas.coupons import (
     CouponCreate,
@@ -166,6 +167,8 @@ async def quote(state: State, member_id: str, code: str, offer_id: str | None, q
     if offer is None:
         raise OfferNotFound
     sale = await sale_facts(state, offer.sale_id, offer_id)
+    if sale.terms.kind == SaleKind.BARGAIN:
+        raise CouponMismatch(field="kind")
     check_quantity(sale.terms, quantity)
     found = await redemptions.find(state, code, member_id, redemptions.targets_of(sale, offer))
     at_least = redemptions.at_least(sale.terms, offer, quantity)

@@ -18,6 +18,7 @@ from app.domain.errors import (
     CouponUsedUp,
     InvalidTerms,
     MemberNotFound,
+    OrderLimit,
     ProductNotFound,
     SaleNotFound,
 )
@@ -28,7 +29,7 @@ from app.services import coupons
 from tests.guards.claims import code
 from tests.guards.cuts import Cut, cuts, notices
 from tests.guards.world import World
-from tests.service import FLASH
+from tests.service import BARGAIN, FLASH
 
 DOMAIN, COUPONS, REDEMPTIONS = "app.domain.coupons", "app.services.coupons", "app.services.redemptions"
 NOTHING = "0" * 32
@@ -167,3 +168,15 @@ async def a_coupon_is_granted_to_members(world: World) -> None:
     with pytest.raises(MemberNotFound):
         await coupons.grant_coupon(world.state, coupon_id, nobody)
     assert (await coupons.grant_coupon(world.state, coupon_id, GrantCreate(member_ids=[world.me.id]))).granted == 1
+
+
+@notices(
+    *cuts(f"{COUPONS}.quote", "sale.terms.kind == SaleKind.BARGAIN"),
+    Cut(f"{COUPONS}.quote", "check_quantity(sale.terms, quantity)", "None"),
+)
+async def a_quote_promises_what_a_claim_can_have(world: World) -> None:
+    coupon, bargains = await world.service.coupon(), await world.service.sale(**BARGAIN)
+    with pytest.raises(CouponMismatch):
+        await coupons.quote(world.state, world.me.id, coupon["code"], bargains.offer, 1)
+    with pytest.raises(OrderLimit):
+        await coupons.quote(world.state, world.me.id, coupon["code"], world.sale.offer, 6)

@@ -194,12 +194,15 @@ async def _config(service: Service) -> str:
         "path.bargain_id",
         "path.order_id",
         "path.code",
+        "path.coupon_id",
+        "path.coupon_code",
         "path.token",
+        "query.offer_id",
         "query.wait",
     ):
         chance = 1.0 if place == "query.wait" else 0.8
         lines.append(_binding(place, place.partition(".")[2], chance))
-    for place in ("offer_id", "sale_id", "group_id", "community_id", "offers[*].sku_id"):
+    for place in ("offer_id", "sale_id", "group_id", "community_id", "offers[*].sku_id", "coupon_code"):
         lines.append(_binding(f"body.{place}", place.rpartition(".")[2], 0.8))
     for operation, place, name in (
         ("end_sale", "path.sale_id", "doomed_sale_id"),
@@ -239,6 +242,7 @@ async def _things(service: Service) -> dict[str, list[Any]]:
     await friend.pay(joined["id"])
     others = [await _order(friend, sale) for _ in range(3)]
     invite = (await member.post("/v1/invites", {"group_id": others[0]["group_id"]})).json()
+    coupon = await service.coupon(total=1000, member_limit=100)
     tokens = [(await member.start_payment(held["id"])).rsplit("/", 1)[-1] for _ in range(3)]
     bargains = await service.sale(**BARGAIN)
     over = (await member.bargain(bargains))["id"]
@@ -267,6 +271,8 @@ async def _things(service: Service) -> dict[str, list[Any]]:
         "doomed_order_id": [doomed["id"], paid["id"]],
         "confirmed_order_id": [confirmed["id"], joined["id"]],
         "code": [invite["code"]],
+        "coupon_id": [coupon["id"]],
+        "coupon_code": [coupon["code"]],
         "token": tokens,
         "wait": [0],
     }
