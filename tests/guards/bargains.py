@@ -41,7 +41,7 @@ from tests.service import BARGAIN, Member, Sale
 BARGAINS, DOMAIN = "app.services.bargains", "app.domain.bargains"
 ANY_BARGAIN = "dict.fromkeys(BargainState, frozenset(BargainState))"
 BUYABLE = Cut(
-    "app.services.commits._Batch._order", "check_buyable(bargain.state, bargain.deadline_at, self.now)", "None"
+    "app.services.commits._Batch._bargained", "check_buyable(bargain.state, bargain.deadline_at, self.now)", "None"
 )
 
 

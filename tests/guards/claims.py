@@ -1,20 +1,25 @@
 """Guards of the claim path: what a claim is checked for, and what its key is compared with."""
 
+import asyncio
 from collections.abc import Awaitable
 from dataclasses import replace
 from datetime import timedelta
 from uuid import uuid4
 
 import httpx
+import pytest
 
+from app.domain.errors import TokenInvalid
 from app.domain.money import MAX_AMOUNT
 from app.gateways.dealer import Keys
-from app.models import Group, Sale
+from app.models import Group, Sale, new_id
+from app.schemas.groups import ClaimCreate
 from app.schemas.invites import InviteCreate
 from app.schemas.sales import OfferUpdate, SaleUpdate
-from app.services import invites, rescues, sales
+from app.services import claims, invites, locks, rescues, sales
 from tests.guards.cuts import Cut, cuts, notices
 from tests.guards.world import World
+from tests.service import BARGAIN
 
 CLAIMS = "app.services.claims"
 
@@ -69,8 +74,8 @@ async def a_claim_takes_what_its_sale_offers(world: World) -> None:
     assert await code(world.me.open(dear, quantity=6)) == "order_limit"
 
 
-ADD = "app.services.commits._Batch.add"
-ENDED, LATE = cuts(ADD, "group.state in FINAL_GROUP_STATES", "self.now >= group.deadline_at")
+BATCH = "app.services.commits._Batch"
+ENDED, LATE = cuts(f"{BATCH}._joined", "group.state in FINAL_GROUP_STATES", "self.now >= group.deadline_at")
 
 
 @notices(*lines(CLOSED, ENDED), *undealt("group.state in FINAL_GROUP_STATES", down=(ENDED,)))
@@ -164,3 +169,38 @@ async def a_key_is_for_one_request_and_nobody_invites_themselves(world: World) -
     opened = await world.me.open(world.sale, key=key, invite_code=invite.code)
     assert opened.json()["order"]["invite_code"] is None
     assert await code(world.me.open(world.sale, key=key)) == "idempotency_key_reused"
+
+
+@notices(
+    *cuts(f"{BATCH}._joined", "want.group_id is None"), *cuts(f"{BATCH}._bargained", "want.bargain_id is None")
+)
+async def who_joins_nothing_opens_a_group(world: World) -> None:
+    assert (await world.me.open(world.sale)).status_code == 201
+
+
+@notices(*cuts(f"{BATCH}._joined", "want.group_id not in self.groups"))
+async def a_locked_group_is_waited_for(world: World) -> None:
+    held = await world.held()
+    async with world.database.transaction() as session:
+        await locks.lock_group(session, held.group_id)
+        joining = asyncio.create_task(world.friend.join(world.sale, held.group_id))
+        assert not await world.finishes(joining)
+    assert (await joining).status_code == 201
+
+
+@notices(*cuts(f"{BATCH}._bargained", "want.bargain_id not in self.bargains"))
+async def a_locked_bargain_is_waited_for(world: World) -> None:
+    bargain_id = (await world.me.bargain(await world.service.sale(**BARGAIN)))["id"]
+    async with world.database.transaction() as session:
+        await locks.lock_bargain(session, bargain_id)
+        buying = asyncio.create_task(world.me.buy_at(bargain_id))
+        assert not await world.finishes(buying)
+    assert (await buying).status_code == 201
+
+
+@notices(*cuts(f"{BATCH}._add", "want.asked.member_id in self.strangers"))
+async def whoever_is_not_there_claims_nothing(world: World) -> None:
+    """Their token is from before the database was set back."""
+    body = ClaimCreate(offer_id=world.sale.offer)
+    with pytest.raises(TokenInvalid):
+        await claims.open_group(world.state, new_id("mem"), world.sale.id, body, uuid4().hex)
