@@ -7,7 +7,7 @@ import pytest
 from app.schemas.forecasts import ForecastPublic
 from tests.http.refusals import unchanged
 from tests.promises.test_ladders import LADDER, pay_one_after_the_other
-from tests.service import FLASH, Sale, Service
+from tests.service import BARGAIN, FLASH, Sale, Service
 
 
 async def simulate(service: Service, sale: Sale, *curve: dict[str, Any], **body: Any) -> dict[str, Any]:
@@ -95,11 +95,7 @@ async def test_seats_that_the_merchant_covers(service: Service) -> None:
 
 async def test_a_bargain_is_a_range(service: Service) -> None:
     """Nobody knows who will be helped how far: it says the most and the least."""
-    sale = await service.sale(publish=False, **FLASH)
-    body = sale.body | {"kind": "bargain"}
-    body["offers"] = [offer | {"list_price": 9900} for offer in body["offers"]]
-    reply = await service.ops("POST", "sales", body)
-    bargain = Sale(reply.json()["id"], [offer["id"] for offer in reply.json()["offers"]], body)
+    bargain = await service.sale(publish=False, **BARGAIN)
     (level,) = (await simulate(service, bargain, {"members": 10}))["levels"]
     assert (level["money"]["net"], level["at_floor"]["net"]) == (99_000, 49_000)
 
