@@ -12,7 +12,7 @@ MIN_TICKET_SECONDS, MAX_TICKET_SECONDS = 5, 600
 TICKET_SECONDS = 120
 ASK_AGAIN_SECONDS = 5
 """How soon to ask again where nobody knows when something will change."""
-LONGEST_PAUSE_SECONDS = 20
+LONGEST_PAUSE_SECONDS = 10
 IPV6_NETWORK_BITS = 64
 """Who has an IPv6 address has all of its network."""
 

@@ -10,6 +10,8 @@ from collections.abc import Awaitable, Callable
 from heapq import heapify, heappop, heappush
 from itertools import count
 
+from sqlalchemy.exc import SQLAlchemyError
+
 from app.domain.admissions import Phase
 from app.domain.errors import KaituanError
 from app.gateways.dealer import Stand
@@ -76,7 +78,7 @@ class Queue:
                 await asyncio.sleep(LOOK_SECONDS)
                 try:
                     self._see(await self._look())
-                except KaituanError:
+                except (KaituanError, SQLAlchemyError, OSError):
                     log.debug("a line cannot be seen for the moment", exc_info=True)
         finally:
             self._task = self._newest = None

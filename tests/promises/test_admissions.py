@@ -144,8 +144,8 @@ async def test_the_rows_know_a_used_ticket_when_redis_has_forgotten_it(service: 
 
 
 async def test_people_are_let_in_at_the_rate_of_the_sale(service: Service) -> None:
-    sale = await flash_sale(service, admission={"admit_per_second": 2})
-    members = await service.members(7)
+    sale = await flash_sale(service, admission={"admit_per_second": 1})
+    members = await service.members(30)
     entered = [(await member.enter(sale)).json() for member in members]
     waiting = [admission for admission in entered if admission["state"] == "waiting"]
     assert waiting
@@ -158,45 +158,43 @@ async def test_people_are_let_in_at_the_rate_of_the_sale(service: Service) -> No
     assert all(admission["ticket"] is None for admission in waiting)
     again = (await members[-1].enter(sale)).json()
     assert again["position"] <= entered[-1]["position"]
-    service.clock.advance(4)
+    service.clock.advance(30)
     states = [(await member.stand(sale)).json() for member in members]
-    assert [admission["state"] for admission in states] == ["admitted"] * 7
+    assert [admission["state"] for admission in states] == ["admitted"] * 30
     assert (await members[-1].buy(sale, ticket=states[-1]["ticket"])).status_code == 201
 
 
 async def test_nobody_is_let_in_before_it_opens(service: Service) -> None:
     opens_at = service.clock() + timedelta(seconds=60)
     sale = await flash_sale(service, admission={"admit_per_second": 1}, opens_at=opens_at.isoformat())
-    first, second = await service.members(2)
-    for position, member in enumerate((first, second)):
+    members = await service.members(30)
+    for position, member in enumerate(members):
         admission = await member.enter(sale)
         assert is_waiting(admission)
         assert admission.json()["position"] == position
         assert datetime.fromisoformat(admission.json()["opens_at"]) == opens_at
-        assert 58 < admission.json()["expected_wait_seconds"] <= 63
-        assert 1 <= int(admission.headers["retry-after"]) <= 20
-    check_refusal(await first.buy(sale), "sale_not_open")
-    service.clock.advance(61.2)
-    assert (await first.stand(sale)).json()["state"] == "admitted"
-    assert is_waiting(await second.stand(sale))
-    service.clock.advance(1)
-    assert (await second.stand(sale)).json()["state"] == "admitted"
+        assert position < admission.json()["expected_wait_seconds"] <= 62 + position
+        assert 1 <= int(admission.headers["retry-after"]) <= 10
+    check_refusal(await members[0].buy(sale), "sale_not_open")
+    service.clock.advance(61)
+    assert (await members[0].stand(sale)).json()["state"] == "admitted"
+    assert is_waiting(await members[-1].stand(sale))
+    service.clock.advance(30)
+    assert (await members[-1].stand(sale)).json()["state"] == "admitted"
 
 
 async def test_a_paused_sale_lets_nobody_in(service: Service) -> None:
     sale = await flash_sale(service, admission={"admit_per_second": 1})
-    members = await service.members(4)
-    for member in members:
-        await member.enter(sale)
+    members = await line_up(service, sale)
     await service.ops("POST", f"sales/{sale.id}/pause")
     before = [(await member.stand(sale)).json() for member in members]
     assert {admission["state"] for admission in before} == {"waiting"}
-    service.clock.advance(30)
+    service.clock.advance(60)
     after = [(await member.stand(sale)).json() for member in members]
     assert [admission["position"] for admission in after] == [admission["position"] for admission in before]
     await service.ops("POST", f"sales/{sale.id}/resume")
     assert is_waiting(await members[-1].stand(sale))
-    service.clock.advance(4)
+    service.clock.advance(60)
     assert (await members[-1].stand(sale)).json()["state"] == "admitted"
 
 
@@ -265,6 +263,14 @@ async def test_who_is_not_in_line_is_told_so(service: Service) -> None:
     check_refusal(await member.enter(nowhere), "sale_not_found")
 
 
+async def line_up(service: Service, sale: Sale, count: int = 40) -> list[Member]:
+    """So many members in line, in order: with one let in each second the last ones wait for longer than a test."""
+    members = await service.members(count)
+    for member in members:
+        assert (await member.enter(sale)).status_code == 200
+    return members
+
+
 async def waits(member: Member, sale: Sale) -> asyncio.Task[httpx.Response]:
     """A member on the line, seen to wait there."""
     lines = member.service.state.queues
@@ -278,24 +284,20 @@ async def waits(member: Member, sale: Sale) -> asyncio.Task[httpx.Response]:
 
 async def test_who_waits_is_told_when_the_turn_comes_and_nobody_else(service: Service) -> None:
     sale = await flash_sale(service, admission={"admit_per_second": 1})
-    members = await service.members(5)
-    for member in members:
-        await member.enter(sale)
-    near, far = await waits(members[3], sale), await waits(members[4], sale)
-    service.clock.advance(3)
+    members = await line_up(service, sale)
+    near, far = await waits(members[19], sale), await waits(members[-1], sale)
+    service.clock.advance(20)
     admission = (await near).json()
     assert (admission["state"], bool(admission["ticket"])) == ("admitted", True)
-    assert not far.done() or far.result().json()["state"] == "admitted", "it may have taken as long as that"
-    service.clock.advance(3)
+    assert not far.done()
+    service.clock.advance(20)
     assert (await far).json()["state"] == "admitted"
 
 
 async def test_gone_reaches_all_who_wait_when_the_last_unit_is_sold(service: Service) -> None:
     sale = await flash_sale(service, stock=2, admission={"admit_per_second": 1})
-    members = await service.members(12)
-    for member in members:
-        await member.enter(sale)
-    waiting = [await waits(member, sale) for member in members[2:]]
+    members = await line_up(service, sale)
+    waiting = [await waits(member, sale) for member in members[30:]]
     buyers = await service.members(2)
     assert [(await buyer.buy(sale)).status_code for buyer in buyers] == [201, 201]
     told = [reply.json() for reply in await asyncio.gather(*waiting)]
@@ -304,9 +306,7 @@ async def test_gone_reaches_all_who_wait_when_the_last_unit_is_sold(service: Ser
 
 async def test_the_end_reaches_all_who_wait(service: Service) -> None:
     sale = await flash_sale(service, admission={"admit_per_second": 1})
-    members = await service.members(6)
-    for member in members:
-        await member.enter(sale)
+    members = await line_up(service, sale)
     waiting = await waits(members[-1], sale)
     await service.ops("POST", f"sales/{sale.id}/end")
     assert (await waiting).json()["state"] == "closed"
@@ -314,20 +314,18 @@ async def test_the_end_reaches_all_who_wait(service: Service) -> None:
 
 async def test_a_wait_that_ends_tells_how_far_one_has_come(service: Service) -> None:
     sale = await flash_sale(service, admission={"admit_per_second": 1})
-    members = await service.members(9)
-    entered = [(await member.enter(sale)).json() for member in members]
+    members = await line_up(service, sale)
+    before = (await members[-1].stand(sale)).json()
     admission = (await members[-1].stand(sale, wait=2 * LOOK_SECONDS)).json()
     assert admission["state"] == "waiting"
-    assert admission["position"] <= entered[-1]["position"]
+    assert admission["position"] <= before["position"]
 
 
 async def test_who_leaves_is_not_waited_for(service: Service) -> None:
     sale = await flash_sale(service, admission={"admit_per_second": 1})
-    members = await service.members(8)
-    for member in members:
-        await member.enter(sale)
+    members = await line_up(service, sale)
     line = service.state.queues
-    leaving = [await waits(member, sale) for member in members[4:]]
+    leaving = [await waits(member, sale) for member in members[30:]]
     for one in leaving:
         one.cancel()
     await asyncio.gather(*leaving, return_exceptions=True)
@@ -420,9 +418,7 @@ async def test_a_flush_loses_the_order_of_the_line_and_nothing_else(service: Ser
         tickets.append((await member.stand(sale)).json()["ticket"])
     assert all(tickets[:5])
     assert (await members[0].buy(sale, ticket=tickets[0])).status_code == 201
-    late = await service.members(4)
-    for member in late:
-        await member.enter(sale)
+    late = await line_up(service, sale)
     waiting = await waits(late[-1], sale)
     await flush_line(service, sale)
     check_refusal(await waiting, "not_in_line")
@@ -460,7 +456,7 @@ async def another_process(service: Service) -> AsyncIterator[Desk]:
 
 async def test_two_processes_have_one_line(service: Service) -> None:
     sale = await flash_sale(service, stock=1, admission={"admit_per_second": 1})
-    members = await service.members(20)
+    members = await service.members(40)
     here = Desk(service.state, service.clock)
     async with another_process(service) as there:
         entered = await gather_limited(
@@ -482,7 +478,7 @@ async def test_two_processes_have_one_line(service: Service) -> None:
 
 async def test_a_position_never_moves_back(service: Service) -> None:
     """Also when many come at once, and the clock of one process runs ahead and then behind."""
-    sale = await flash_sale(service, stock=100, admission={"admit_per_second": 3})
+    sale = await flash_sale(service, stock=100, admission={"admit_per_second": 1})
     members = await service.members(40)
     here = Desk(service.state, service.clock)
 

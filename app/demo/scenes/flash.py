@@ -29,7 +29,7 @@ LINES_KEPT = 0.1
 """This part of the connections is kept for those who do not wait."""
 LOOKING_ON, GREEDY = 10, 10
 """Every so many of those who are let in buy nothing; every so many of those who bought try to buy more."""
-SHORT_TICKET_SECONDS = 5
+SHORT_TICKET_SECONDS = 10
 PAYMENTS_AT_ONCE, PAYMENT_PATIENCE_SECONDS = 20, 120
 OUTCOMES = {"bought", "gone", "sold out", "closed", "looked on"}
 
@@ -190,7 +190,12 @@ async def _try_the_door(scene: Scene, crowd: Crowd, visitors: list[Visitor]) -> 
     """
     owner, other, sleeper = visitors
     sale = await scene.sale(
-        "门口 · 明前龙井", kind="flash", stock=5, member_limit=5, admission={"ticket_seconds": SHORT_TICKET_SECONDS}
+        "门口 · 明前龙井",
+        kind="flash",
+        stock=5,
+        hold_ttl_seconds=3600,
+        member_limit=5,
+        admission={"ticket_seconds": SHORT_TICKET_SECONDS},
     )
     rush = Rush(crowd, sale, visitors)
     entered = [(await rush.ask(visitor, "POST", rush.admission, {})).body["ticket"] for visitor in (owner, sleeper)]
@@ -255,6 +260,11 @@ async def _count(scene: Scene, rush: Rush, stock: int) -> None:
 
 
 def _slowest(rush: Rush, told: list[Visitor], *, on_the_line: bool) -> str:
-    """How long after the last order somebody heard that all is gone."""
-    late = [one.told_at - rush.sold_at for one in told if one.on_the_line == on_the_line and one.positions]
-    return f"{max(late):.2f} s after the last order ({len(late)} members)" if late else "nobody"
+    """When the last heard that all is gone: how long after the first did, and after the last order was answered."""
+    moments = [one.told_at for one in told if one.on_the_line == on_the_line and one.positions]
+    if not moments:
+        return "nobody"
+    last, first = max(moments), min(one.told_at for one in told)
+    return (
+        f"{last - first:.2f} s after the first, {last - rush.sold_at:+.2f} s after the last order ({len(moments)})"
+    )
