@@ -11,6 +11,7 @@ from typing import Any
 from app.config import Settings
 from app.domain import errors
 from app.domain.bargains import BARGAIN_TRANSITIONS
+from app.domain.entries import ENTRY_TRANSITIONS
 from app.domain.errors import KaituanError
 from app.domain.groups import GROUP_TRANSITIONS
 from app.domain.machines import Table
@@ -29,6 +30,7 @@ MACHINES: dict[str, Table[Any]] = {
     "sale": SALE_TRANSITIONS,
     "group": GROUP_TRANSITIONS,
     "bargain": BARGAIN_TRANSITIONS,
+    "entry": ENTRY_TRANSITIONS,
     "order": ORDER_TRANSITIONS,
     "payment": PAYMENT_TRANSITIONS,
     "refund": REFUND_TRANSITIONS,

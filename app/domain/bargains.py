@@ -11,7 +11,7 @@ from app.domain.errors import BargainClosed, InvalidTerms
 from app.domain.machines import Table
 
 MIN_SLOTS, MAX_SLOTS = 2, 100
-MAX_WEIGHT = 5
+MAX_HELP_WEIGHT = 5
 MAX_DAILY_HELPS = 100
 MAX_NEW_MEMBER_DAYS = 365
 LEAST_SHARE, SHARE_SPAN = 500, 1001

@@ -274,6 +274,18 @@ class OrderNotFound(NotFoundError):
     zh = "您没有该订单"
 
 
+class EntryNotFound(NotFoundError):
+    code = "entry_not_found"
+    en = "There is no such entry of yours"
+    zh = "您没有该排队或抽签记录"
+
+
+class DrawNotFound(NotFoundError):
+    code = "draw_not_found"
+    en = "This sale has no draw"
+    zh = "该活动没有抽签"
+
+
 class PaymentNotFound(NotFoundError):
     code = "payment_not_found"
     en = "There is no such payment"
@@ -368,6 +380,48 @@ class SoldOut(ConflictError):
     en = "Sold out"
     zh = "已售罄"
     left: int
+
+
+@dataclass(eq=False)
+class SaleIsDrawn(ConflictError):
+    code = "sale_is_drawn"
+    en = "This sale is drawn: enter instead of buying"
+    zh = "该活动采用抽签，请登记参加"
+    draws_at: str
+
+
+class DrawClosed(ConflictError):
+    code = "draw_closed"
+    en = "The draw takes no more entries"
+    zh = "抽签登记已截止"
+
+
+@dataclass(eq=False)
+class NotSoldOut(ConflictError):
+    code = "not_sold_out"
+    en = "There is enough left: buy now"
+    zh = "仍有库存，可直接购买"
+    left: int
+
+
+class GroupNotFull(ConflictError):
+    code = "group_not_full"
+    en = "The group has a free seat: join now"
+    zh = "该团仍有空位，可直接参团"
+
+
+class AlreadyInLine(ConflictError):
+    code = "already_in_line"
+    en = "You are in this line already, with another wish"
+    zh = "您已在此队列中，且所选内容不同"
+
+
+@dataclass(eq=False)
+class EntryNotWaiting(ConflictError):
+    code = "entry_not_waiting"
+    en = "Only who is waiting can leave the line"
+    zh = "只有排队中的记录可以退出"
+    state: str
 
 
 class GroupFull(ConflictError):

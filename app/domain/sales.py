@@ -6,7 +6,16 @@ from enum import StrEnum
 
 from app.domain.admissions import AdmissionRules
 from app.domain.bargains import BargainRules
-from app.domain.errors import InvalidTerms, OrderLimit, SaleEnded, SaleNotOpen, SalePaused, WrongKind
+from app.domain.draws import MAX_WEIGHT
+from app.domain.errors import (
+    InvalidTerms,
+    OrderLimit,
+    SaleEnded,
+    SaleIsDrawn,
+    SaleNotOpen,
+    SalePaused,
+    WrongKind,
+)
 from app.domain.machines import Table
 from app.domain.rescues import NO_RESCUE, RescueRules
 
@@ -23,6 +32,13 @@ class SaleKind(StrEnum):
     GROUP = "group"
     FLASH = "flash"
     BARGAIN = "bargain"
+
+
+class Allocation(StrEnum):
+    """Who gets the units of a flash sale: whoever is fastest, or whoever is drawn."""
+
+    FASTEST = "fastest"
+    DRAW = "draw"
 
 
 class SaleState(StrEnum):
@@ -61,14 +77,19 @@ class SaleTerms:
     bargain: BargainRules | None = None
     admission: AdmissionRules = field(default_factory=AdmissionRules)
     """How members come into a flash sale."""
+    allocation: Allocation = Allocation.FASTEST
+    draws_at: datetime | None = None
+    """When its draw is; one enters before."""
+    drawn_at: datetime | None = None
+    max_weight: int = 1
 
 
 def check_terms(terms: SaleTerms) -> None:
     """Refuse terms under which a sale could not work.
 
     Raises `InvalidTerms`: the window is empty, a hold outlives the group it is for, a group would need more seats
-    than it has, or one seat where members buy together, or more where they buy alone, or rules are missing, or
-    there for another kind of sale.
+    than it has, or one seat where members buy together, or more where they buy alone; a draw is not within the
+    window; or rules are missing, or there for another kind of sale.
     """
     if terms.closes_at <= terms.opens_at:
         raise InvalidTerms(field="closes_at", reason="must be after opens_at")
@@ -86,6 +107,18 @@ def check_terms(terms: SaleTerms) -> None:
         raise InvalidTerms(field="bargain", reason="is for a bargain sale, which needs it")
     if terms.admission != AdmissionRules() and terms.kind != SaleKind.FLASH:
         raise InvalidTerms(field="admission", reason="only a flash sale has an entrance")
+    _check_draw(terms)
+
+
+def _check_draw(terms: SaleTerms) -> None:
+    if terms.allocation == Allocation.DRAW and terms.kind != SaleKind.FLASH:
+        raise InvalidTerms(field="allocation", reason="only a flash sale can be drawn")
+    if (terms.allocation == Allocation.DRAW) != (terms.draws_at is not None):
+        raise InvalidTerms(field="draws_at", reason="must be there for a draw, and only for a draw")
+    if terms.draws_at is not None and not terms.opens_at < terms.draws_at < terms.closes_at:
+        raise InvalidTerms(field="draws_at", reason="must lie between opens_at and closes_at")
+    if not 1 <= terms.max_weight <= MAX_WEIGHT:
+        raise InvalidTerms(field="max_weight", reason=f"must lie between 1 and {MAX_WEIGHT}")
 
 
 def smallest(terms: SaleTerms) -> int:
@@ -111,6 +144,36 @@ def check_kind(terms: SaleTerms, kind: SaleKind) -> None:
     """Refuse to buy in another way than the sale sells. Raises `WrongKind`."""
     if terms.kind != kind:
         raise WrongKind(kind=terms.kind)
+
+
+def is_undrawn(terms: SaleTerms) -> bool:
+    """Whether all of a sale is for its draw, which is still to come."""
+    return terms.allocation == Allocation.DRAW and terms.drawn_at is None
+
+
+def is_draw_due(terms: SaleTerms, now: datetime) -> bool:
+    """Whether a sale is to be drawn now: a paused one too, but not one that has ended."""
+    return (
+        is_undrawn(terms)
+        and terms.state not in {SaleState.DRAFT, SaleState.ENDED}
+        and terms.draws_at is not None
+        and terms.draws_at <= now
+    )
+
+
+def serves_line(terms: SaleTerms, now: datetime) -> bool:
+    """Whether those in line are called now: the sale sells, and is not still to be drawn."""
+    return (
+        not is_undrawn(terms)
+        and terms.state in {SaleState.SCHEDULED, SaleState.LIVE}
+        and terms.opens_at <= now < terms.closes_at
+    )
+
+
+def check_drawn(terms: SaleTerms) -> None:
+    """Refuse to buy what is for the draw. Raises `SaleIsDrawn`."""
+    if is_undrawn(terms):
+        raise SaleIsDrawn(draws_at=str(terms.draws_at and terms.draws_at.isoformat()))
 
 
 def check_quantity(terms: SaleTerms, quantity: int) -> None:

@@ -4,6 +4,7 @@ from app.models.bargains import Bargain, Cut, Help
 from app.models.columns import new_id
 from app.models.communities import Community
 from app.models.coupons import Coupon, Grant, Redemption
+from app.models.entries import Entry
 from app.models.events import Event
 from app.models.groups import Group, Purchase, Seat, Unit
 from app.models.invites import Invite
@@ -20,6 +21,7 @@ __all__ = [
     "Community",
     "Coupon",
     "Cut",
+    "Entry",
     "Event",
     "Grant",
     "Group",

@@ -6,8 +6,8 @@ from sqlalchemy import Index, UniqueConstraint
 from sqlmodel import Field, SQLModel
 
 from app.domain.bargains import (
+    MAX_HELP_WEIGHT,
     MAX_SLOTS,
-    MAX_WEIGHT,
     MIN_SLOTS,
     RUNNING_BARGAIN_STATES,
     BargainState,
@@ -60,7 +60,7 @@ class Cut(SQLModel, table=True):
     __table_args__ = (
         UniqueConstraint("bargain_id", "member_id", "part"),
         check("number", "number BETWEEN 1 AND slots"),
-        check("part", f"part BETWEEN 1 AND {MAX_WEIGHT}"),
+        check("part", f"part BETWEEN 1 AND {MAX_HELP_WEIGHT}"),
         check("amount", "amount >= 1"),
     )
 

@@ -8,6 +8,7 @@ from sqlmodel import Field, SQLModel
 
 from app.domain.admissions import AdmissionRules
 from app.domain.bargains import BargainRules
+from app.domain.draws import MAX_WEIGHT
 from app.domain.ladders import Step
 from app.domain.money import MAX_AMOUNT
 from app.domain.rescues import RescueRules
@@ -16,6 +17,7 @@ from app.domain.sales import (
     MAX_MEMBER_LIMIT,
     MAX_ORDER_LIMIT,
     MAX_STOCK,
+    Allocation,
     SaleKind,
     SaleState,
     SaleTerms,
@@ -34,6 +36,16 @@ class Sale(SQLModel, table=True):
         check("bargain", "(kind = 'bargain') = (bargain IS NOT NULL)"),
         check("order_limit", f"order_limit BETWEEN 1 AND {MAX_ORDER_LIMIT}"),
         check("member_limit", f"member_limit BETWEEN 1 AND {MAX_MEMBER_LIMIT}"),
+        check("draws_at", "(allocation = 'draw') = (draws_at IS NOT NULL)"),
+        check(
+            "draw_window",
+            "draws_at IS NULL OR kind = 'flash' AND opens_at < draws_at"
+            " AND (draws_at < closes_at OR state = 'ended')",
+        ),
+        check("max_weight", f"max_weight BETWEEN 1 AND {MAX_WEIGHT}"),
+        check("seed", "(seed IS NOT NULL) = (allocation = 'draw' AND state <> 'draft')"),
+        check("drawn_at", "drawn_at IS NULL OR allocation = 'draw'"),
+        check("entries_hash", "(entries_hash IS NOT NULL) = (drawn_at IS NOT NULL)"),
         Index(None, "state", "closes_at"),
         Index("uq_sales_slot", "series_id", "opens_at", unique=True),
     )
@@ -59,6 +71,16 @@ class Sale(SQLModel, table=True):
     """What is done for groups that do not fill: the fields of `RescueRules`."""
     bargain: dict[str, int] | None = Field(default=None, sa_type=JSON(none_as_null=True))
     """The `BargainRules` of a bargain sale."""
+    allocation: Allocation = state_field(
+        Allocation, default=Allocation.FASTEST, sa_column_kwargs={"server_default": "fastest"}
+    )
+    draws_at: datetime | None = None
+    max_weight: int = Field(default=1, sa_column_kwargs={"server_default": "1"})
+    seed: str | None = Field(default=None, max_length=64)
+    """Of its draw, in hex: made when it is published, and told to nobody before it is drawn."""
+    drawn_at: datetime | None = None
+    entries_hash: str | None = Field(default=None, max_length=64)
+    """Of all entries as they were drawn."""
     undealt: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
     """How many transactions took places that Redis had not dealt."""
     admission: dict[str, Any] = Field(default_factory=dict, sa_type=JSON, sa_column_kwargs={"server_default": "{}"})
@@ -82,6 +104,10 @@ class Sale(SQLModel, table=True):
             rescue=RescueRules(**self.rescue),
             bargain=None if self.bargain is None else BargainRules(**self.bargain),
             admission=AdmissionRules(**self.admission),
+            allocation=self.allocation,
+            draws_at=self.draws_at,
+            drawn_at=self.drawn_at,
+            max_weight=self.max_weight,
         )
 
 
@@ -104,6 +130,8 @@ class Offer(SQLModel, table=True):
     solo_price: int | None = big_field(default=None, nullable=True)
     """What a unit costs who would rather buy alone than go without."""
     stock: int
+    drawn_stock: int | None = None
+    """What there was of it when its sale was drawn."""
     ladder: list[dict[str, int]] = Field(
         default_factory=list, sa_type=JSON, sa_column_kwargs={"server_default": "[]"}
     )

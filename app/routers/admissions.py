@@ -19,6 +19,7 @@ from app.domain.errors import (
     ProofNotWanted,
     ProofUsed,
     RateLimited,
+    SaleIsDrawn,
     SaleNotFound,
     TooManyConnections,
     WrongKind,
@@ -50,12 +51,12 @@ ADVICE: dict[int | str, dict[str, Any]] = {
     response_model=AdmissionPublic,
     responses=ADVICE
     | problems(
-        *(BadRequest, *MEMBER_ERRORS, SaleNotFound, WrongKind, RateLimited, DealerUnavailable),
+        *(BadRequest, *MEMBER_ERRORS, SaleNotFound, SaleIsDrawn, WrongKind, RateLimited, DealerUnavailable),
         *(DeviceMissing, DeviceLimit, AddressLimit, ProofMissing, ProofInvalid, ProofUsed),
     ),
     summary="Get in line for a flash sale 排队入场",
 )
-async def enter(
+async def get_in_line(
     request: Request,
     state: StateDep,
     member_id: MemberDep,
@@ -74,7 +75,9 @@ async def enter(
     "",
     response_model=AdmissionPublic,
     responses=ADVICE
-    | problems(*MEMBER_ERRORS, SaleNotFound, NotInLine, WrongKind, TooManyConnections, DealerUnavailable),
+    | problems(
+        *MEMBER_ERRORS, SaleNotFound, NotInLine, SaleIsDrawn, WrongKind, TooManyConnections, DealerUnavailable
+    ),
     dependencies=LINE,
     summary="Wait for your turn, by long poll 等待入场（长轮询）",
 )
@@ -95,7 +98,7 @@ async def get_admission(
 
 @router.get(
     "/challenge",
-    responses=problems(*MEMBER_ERRORS, SaleNotFound, ProofNotWanted, WrongKind, RateLimited),
+    responses=problems(*MEMBER_ERRORS, SaleNotFound, ProofNotWanted, SaleIsDrawn, WrongKind, RateLimited),
     summary="A challenge to prove work with 获取工作量证明题目",
 )
 async def get_challenge(

@@ -30,6 +30,10 @@ ADMISSION: dict[str, Example] = {
     "plain": {"summary": "Where nothing is asked 直接排队", "value": {}},
     "device": {"summary": "With the id of your device 携带设备标识", "value": {"device": "a1b2c3d4e5f6"}},
 }
+ENTRY: dict[str, Example] = {
+    "one": {"summary": "One unit 一件", "value": {"offer_id": OFFER}},
+    "party": {"summary": "Two, or none 两件，要么全有", "value": {"offer_id": OFFER, "quantity": 2}},
+}
 INVITE: dict[str, Example] = {
     "group": {"summary": "To a group 邀请入团", "value": {"group_id": GROUP, "channel": "chat"}},
     "sale": {"summary": "To a sale 分享活动", "value": {"sale_id": SALE, "channel": "poster"}},
@@ -91,6 +95,21 @@ SALE_DRAFT: dict[str, Example] = {
             "hold_ttl_seconds": 900,
             "bargain": {"slots": 10, "daily_helps": 3, "new_member_days": 7, "new_member_weight": 2},
             "offers": [{"sku_id": SKU, "price": 4900, "list_price": 9900, "stock": 100}],
+        },
+    },
+    "draw": {
+        "summary": "Entered until eight o'clock, then drawn 抽签",
+        "value": {
+            "community_id": COMMUNITY,
+            "kind": "flash",
+            "title": "抽签 · 明前龙井",
+            "opens_at": "2026-01-01T00:00:00Z",
+            "closes_at": "2099-12-31T16:00:00Z",
+            "allocation": "draw",
+            "draws_at": "2099-12-30T12:00:00Z",
+            "max_weight": 3,
+            "hold_ttl_seconds": 300,
+            "offers": [{"sku_id": SKU, "price": 1900, "list_price": 6900, "stock": 100}],
         },
     },
     "ladder": {

@@ -103,6 +103,7 @@ GroupId = Annotated[str, id_of("grp")]
 BargainId = Annotated[str, id_of("bgn")]
 OrderId = Annotated[str, id_of("ord")]
 CouponId = Annotated[str, id_of("cpn")]
+EntryId = Annotated[str, id_of("ent")]
 MemberId = Annotated[str, id_of("mem")]
 InviteCode = Annotated[str, Field(pattern="^[0-9A-Za-z]{8,20}$", examples=["7Yp2KqXw3N"])]
 

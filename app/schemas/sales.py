@@ -11,7 +11,8 @@ from app.domain.admissions import (
     MIN_TICKET_SECONDS,
     TICKET_SECONDS,
 )
-from app.domain.bargains import MAX_DAILY_HELPS, MAX_NEW_MEMBER_DAYS, MAX_SLOTS, MAX_WEIGHT, MIN_SLOTS
+from app.domain.bargains import MAX_DAILY_HELPS, MAX_HELP_WEIGHT, MAX_NEW_MEMBER_DAYS, MAX_SLOTS, MIN_SLOTS
+from app.domain.draws import MAX_WEIGHT
 from app.domain.ladders import MAX_STEPS
 from app.domain.rescues import MAX_EXTENSION_SECONDS
 from app.domain.sales import (
@@ -20,6 +21,7 @@ from app.domain.sales import (
     MAX_ORDER_LIMIT,
     MAX_STOCK,
     MAX_TTL_SECONDS,
+    Allocation,
     SaleKind,
     SaleState,
 )
@@ -77,6 +79,19 @@ class AdmissionRules(Body):
     )
 
 
+DrawsAt = Annotated[
+    Moment,
+    Field(description="When the draw is, of a sale with `allocation` draw; one enters from `opens_at` on 抽签时间"),
+]
+MaxWeight = Annotated[
+    int,
+    Field(
+        ge=1,
+        le=MAX_WEIGHT,
+        description="Most chances of one entry in the draw: one more for each draw lost in this community since"
+        " the last one won 最高权重",
+    ),
+]
 Stock = Annotated[int, Field(ge=1, le=MAX_STOCK, description="Units there are 库存")]
 
 
@@ -135,12 +150,12 @@ class BargainRules(Body):
             description="Helps one member may give in this sale a day, by UTC 每日帮砍次数",
         ),
     ] = 3
-    weight: Annotated[int, Field(ge=1, le=MAX_WEIGHT, description="Cuts one help makes 每次助力刀数")] = 1
+    weight: Annotated[int, Field(ge=1, le=MAX_HELP_WEIGHT, description="Cuts one help makes 每次助力刀数")] = 1
     new_member_days: Annotated[
         int, Field(ge=0, le=MAX_NEW_MEMBER_DAYS, description="How long a member counts as new 新人天数")
     ] = 0
     new_member_weight: Annotated[
-        int, Field(ge=1, le=MAX_WEIGHT, description="Cuts a new member's help makes 新人助力刀数")
+        int, Field(ge=1, le=MAX_HELP_WEIGHT, description="Cuts a new member's help makes 新人助力刀数")
     ] = 1
 
 
@@ -176,6 +191,11 @@ class SaleCreate(Body):
     member_limit: MemberLimit = 1
     rescue: RescueRules = Field(default_factory=RescueRules)
     admission: AdmissionRules = Field(default_factory=AdmissionRules)
+    allocation: Annotated[Allocation, Field(strict=False, description="Who gets the units 分配方式")] = (
+        Allocation.FASTEST
+    )
+    draws_at: DrawsAt | None = None
+    max_weight: MaxWeight = 1
     offers: Annotated[list[OfferCreate], Field(max_length=20)] = Field(default_factory=list)
 
 
@@ -206,6 +226,8 @@ class SaleUpdate(Body):
     member_limit: MemberLimit | None = None
     rescue: RescueRules | None = None
     admission: AdmissionRules | None = None
+    draws_at: DrawsAt | None = None
+    max_weight: MaxWeight | None = None
     offers: Annotated[list[OfferUpdate], Field(max_length=20)] | None = Field(
         default=None,
         description="Offers to add or change, by sku",
@@ -247,4 +269,11 @@ class SalePublic(BaseModel):
     member_limit: int
     rescue: RescueRules
     admission: AdmissionRules
+    allocation: Allocation = Field(description="`draw`: enter, and be drawn; `fastest`: buy 分配方式")
+    draws_at: datetime | None
+    drawn_at: datetime | None
+    max_weight: int
+    seed_hash: str | None = Field(description="SHA-256 of the draw's seed, from publishing on 种子承诺")
+    seed: str | None = Field(description="Told after the draw 抽签后公布")
+    entries_hash: str | None = Field(description="Of all entries as they were drawn")
     offers: list[OfferPublic]

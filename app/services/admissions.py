@@ -23,7 +23,7 @@ from app.domain.admissions import (
 )
 from app.domain.errors import Busy, DeviceMissing, NotInLine, ProofNotWanted
 from app.domain.orders import PAID_SEAT_STATES
-from app.domain.sales import SaleKind, check_kind
+from app.domain.sales import SaleKind, check_drawn, check_kind
 from app.gateways.dealer import Newcomer, Stand, Unloaded
 from app.models import Order, new_id
 from app.schemas.admissions import AdmissionCreate, AdmissionPublic, ChallengePublic
@@ -40,7 +40,7 @@ ATTEMPTS = 5
 async def enter(state: State, member_id: str, sale_id: str, body: AdmissionCreate, address: str) -> AdmissionPublic:
     """Get in line, once; who is in line already stands where they stood.
 
-    Raises `SaleNotFound`, `WrongKind`, `DeviceMissing`, `DeviceLimit`, `AddressLimit`, `ProofMissing`,
+    Raises `SaleNotFound`, `WrongKind`, `SaleIsDrawn`, `DeviceMissing`, `DeviceLimit`, `AddressLimit`, `ProofMissing`,
     `ProofInvalid`, `ProofUsed`, `Busy`, `DealerUnavailable`.
     """
     sale = await _flash_sale(state, sale_id)
@@ -63,7 +63,7 @@ async def look(state: State, member_id: str, sale_id: str, waiter: Waiter, secon
     """How a member stands in line; who waits for their turn is told when it comes, or when nothing is left, or
     after so many seconds how far they have come.
 
-    Raises `SaleNotFound`, `WrongKind`, `NotInLine`, `Busy`, `DealerUnavailable`.
+    Raises `SaleNotFound`, `WrongKind`, `SaleIsDrawn`, `NotInLine`, `Busy`, `DealerUnavailable`.
     """
     sale = await _flash_sale(state, sale_id)
     stand = await _stand(state, sale, member_id)
@@ -78,7 +78,7 @@ async def look(state: State, member_id: str, sale_id: str, waiter: Waiter, secon
 
 
 async def challenge(state: State, member_id: str, sale_id: str) -> ChallengePublic:
-    """What a member has to solve to get in line. Raises `SaleNotFound`, `WrongKind`, `ProofNotWanted`."""
+    """What a member has to solve to get in line. Raises `SaleNotFound`, `WrongKind`, `SaleIsDrawn`, `ProofNotWanted`."""
     sale = await _flash_sale(state, sale_id)
     hardness = sale.terms.admission.proof_of_work
     if hardness is None:
@@ -89,6 +89,7 @@ async def challenge(state: State, member_id: str, sale_id: str) -> ChallengePubl
 async def _flash_sale(state: State, sale_id: str) -> SaleFacts:
     sale = await find_sale(state, sale_id)
     check_kind(sale.terms, SaleKind.FLASH)
+    check_drawn(sale.terms)
     return sale
 
 

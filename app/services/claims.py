@@ -25,6 +25,7 @@ from app.domain.errors import (
     ForbiddenError,
     GoneError,
     GroupClosed,
+    GroupNotFound,
     IdempotencyKeyReused,
     InvalidError,
     NotFoundError,
@@ -37,7 +38,7 @@ from app.domain.groups import group_deadline
 from app.domain.invites import check_invite
 from app.domain.money import MAX_AMOUNT
 from app.domain.rescues import OnUnfilled, check_choice
-from app.domain.sales import SaleKind, check_kind, check_quantity
+from app.domain.sales import SaleKind, check_drawn, check_kind, check_quantity
 from app.gateways.bulk import Conflict
 from app.gateways.dealer import Claim, ClaimRequest, Refused
 from app.models import new_id
@@ -45,7 +46,15 @@ from app.schemas.groups import ClaimCreate
 from app.services import dealing, redemptions, undealt
 from app.services.answers import Answered, Asked, find_answer, is_spent
 from app.services.commits import Draft, Want, commit, is_committing
-from app.services.terms import bargain_facts, find_invite, forget_coupon, forget_sale, group_facts, sale_facts
+from app.services.terms import (
+    GroupFacts,
+    bargain_facts,
+    find_invite,
+    forget_coupon,
+    forget_sale,
+    group_facts,
+    sale_facts,
+)
 from app.services.tickets import read_ticket
 from app.state import State
 
@@ -56,7 +65,8 @@ TWIN_SECONDS = 0.02
 @dataclass(frozen=True, slots=True)
 class Wish:
     """What a request asks for, in which kind of sale one asks like that; the group to join, the bargain at whose
-    price one buys, or the id of the ticket it comes with.
+    price one buys, or the id of the ticket it comes with. `in_line`: it is the member's turn in the line, and who
+    comes first opens the group.
     """
 
     kind: SaleKind
@@ -64,6 +74,7 @@ class Wish:
     group_id: str | None = None
     bargain_id: str | None = None
     ticket: str | None = None
+    in_line: bool = False
 
 
 async def open_group(state: State, member_id: str, sale_id: str, body: ClaimCreate, request_key: str) -> bytes:
@@ -102,6 +113,15 @@ async def buy_bargain(state: State, member_id: str, bargain_id: str, request_key
     return await _claim(state, member_id, bargain.sale_id, wish, request_key)
 
 
+async def award(
+    state: State, kind: SaleKind, member_id: str, sale_id: str, body: ClaimCreate, group_id: str, request_key: str
+) -> bytes:
+    """Claim for a member whose turn in the line it is, in a group that is there or is opened with this id. What is
+    kept for those in line is not kept from them. Raises what `join` raises.
+    """
+    return await _claim(state, member_id, sale_id, Wish(kind, body, group_id, in_line=True), request_key)
+
+
 async def _claim(state: State, member_id: str, sale_id: str, wish: Wish, request_key: str) -> bytes:
     body = wish.body
     text = f"{wish.group_id or wish.bargain_id or sale_id} {body.offer_id} {body.quantity} {body.invite_code}"
@@ -111,7 +131,7 @@ async def _claim(state: State, member_id: str, sale_id: str, wish: Wish, request
         text += f" {body.coupon_code}"
     asked = Asked(sale_id, member_id, request_key, hashlib.sha256(text.encode()).hexdigest())
     try:
-        if wish.kind == SaleKind.FLASH:
+        if wish.kind == SaleKind.FLASH and not wish.in_line:
             wish = replace(wish, ticket=await _ticket(state, asked, body.ticket))
         return await _try(state, asked, wish)
     except Refused as refused:
@@ -160,13 +180,15 @@ async def _read(state: State, asked: Asked, wish: Wish) -> Want:
     now, body, group_id = state.clock(), wish.body, wish.group_id
     sale = await sale_facts(state, asked.sale_id, body.offer_id)
     check_kind(sale.terms, wish.kind)
+    if not wish.in_line:
+        check_drawn(sale.terms)
     offer = sale.offers[body.offer_id]
     check_quantity(sale.terms, body.quantity)
     check_choice(sale.terms.rescue, body.on_unfilled, body.quantity, body.min_quantity, offer.solo_price)
     if max(offer.price, offer.solo_price or 0) * body.quantity > MAX_AMOUNT:
         raise AmountTooLarge(limit=MAX_AMOUNT)
-    if group_id is not None:
-        group = await group_facts(state, group_id)
+    group = await _find_group(state, wish)
+    if group is not None:
         if group.final:
             raise GroupClosed
         if group.product_id != offer.product_id:
@@ -190,7 +212,9 @@ async def _read(state: State, asked: Asked, wish: Wish) -> Want:
         sale=sale,
         offer=offer,
         quantity=body.quantity,
-        group_id=group_id,
+        group_id=None if group is None else group_id,
+        new_group_id=group_id,
+        in_line=wish.in_line,
         on_unfilled=body.on_unfilled,
         min_quantity=body.min_quantity,
         # Nobody brings themselves.
@@ -202,9 +226,17 @@ async def _read(state: State, asked: Asked, wish: Wish) -> Want:
     )
 
 
+async def _find_group(state: State, wish: Wish) -> GroupFacts | None:
+    """The group to join; None to open one. Only an award names a group that is not there yet: `join` found it."""
+    if wish.group_id is not None:
+        with suppress(GroupNotFound):
+            return await group_facts(state, wish.group_id)
+    return None
+
+
 async def _take(state: State, asked: Asked, want: Want) -> bytes:
     """Deal and commit. Places that were dealt are given back, unless an order holds them or nobody knows."""
-    if want.group_id is None:
+    if want.group_id is None and not want.in_line:
         with suppress(DealerUnavailable):
             await state.dealer.check_left(asked.sale_id, want.offer.id, want.quantity, asked.member_id)
     dealt = await dealing.deal(state, _request(want), want.now)
@@ -259,10 +291,11 @@ def _request(want: Want) -> ClaimRequest:
         member_id=asked.member_id,
         offer_id=want.offer.id,
         quantity=want.quantity,
-        group_id=want.group_id or new_id("grp"),
+        group_id=want.group_id or want.new_group_id or new_id("grp"),
         new_deadline_at=group_deadline(want.sale.terms, want.now) if want.group_id is None else None,
         request_key=hashlib.blake2b(identity.encode(), digest_size=16).hexdigest(),
         ticket=want.ticket,
+        in_line=want.in_line,
     )
 
 

@@ -106,6 +106,10 @@ class Want:
     """At whose price."""
     ticket: str | None = None
     """The id of the ticket it uses up, in a flash sale."""
+    new_group_id: str | None = None
+    """The id of the group that is opened, if it matters."""
+    in_line: bool = False
+    """Whether it is the member's turn in the line."""
 
 
 @dataclass(frozen=True, slots=True)

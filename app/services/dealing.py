@@ -13,12 +13,13 @@ from sqlalchemy import func
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from app.domain.entries import IN_LINE_STATES, EntryState
 from app.domain.errors import Busy, DealerUnavailable, GroupClosed, SaleNotFound
 from app.domain.groups import FINAL_GROUP_STATES
 from app.domain.orders import ACTIVE_ORDER_STATES, PAID_SEAT_STATES, OrderState
-from app.domain.sales import SaleState
+from app.domain.sales import SaleState, is_undrawn
 from app.gateways.dealer import KEEP_AFTER_SALE, Claim, ClaimRequest, Refused, SaleImage, Unloaded, chunks
-from app.models import Group, Offer, Order, Purchase, Sale, Unit
+from app.models import Entry, Group, Offer, Order, Purchase, Sale, Unit
 from app.services.terms import is_over
 from app.state import State
 
@@ -160,9 +161,31 @@ async def read_image(session: AsyncSession, sale_id: str) -> SaleImage:
         groups=groups,
         version=sale.changed_at.isoformat(),
         undealt=sale.undealt,
+        lines=sorted(await read_lines(session, [sale])),
         former=[member_id async for (member_id,) in _stream(session, former)],
         claims=claims,
     )
+
+
+async def read_lines(session: AsyncSession, sales: Sequence[Sale]) -> set[str]:
+    """The offers and groups of sales that people wait for; all offers where the draw is still to come. Also an
+    offer of which units are kept for somebody who was called.
+    """
+    waiting = (
+        sqlalchemy.select(col(Entry.line_id), col(Entry.offer_id), col(Entry.state))
+        .where(col(Entry.sale_id).in_([sale.id for sale in sales]), col(Entry.state).in_(IN_LINE_STATES))
+        .distinct()
+    )
+    undrawn = select(Offer.id).where(
+        col(Offer.sale_id).in_([sale.id for sale in sales if is_undrawn(sale.terms())]),
+    )
+    lines = set((await session.exec(undrawn)).all())
+    for line_id, offer_id, entry_state in (await session.exec(waiting)).all():  # type: ignore[call-overload]
+        of_group = line_id.startswith("grp_")
+        lines |= {line_id} if of_group else {offer_id}
+        if entry_state == EntryState.CALLED:
+            lines.add(offer_id)
+    return lines
 
 
 async def _stream(session: AsyncSession, statement: Any) -> AsyncIterator[Any]:

@@ -7,6 +7,7 @@ from sqlalchemy import text
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app.domain.bargains import BARGAIN_TRANSITIONS
+from app.domain.entries import ENTRY_TRANSITIONS, SERVED_ENTRY_STATES
 from app.domain.groups import GROUP_TRANSITIONS
 from app.domain.machines import Table
 from app.domain.orders import ACTIVE_ORDER_STATES, ORDER_TRANSITIONS, PAID_SEAT_STATES
@@ -34,8 +35,15 @@ class Invariant:
 
 def _paths(kind: str, table: Table[Any]) -> str:
     """Events that are not a step of the table, or do not begin where the last one ended."""
-    births = {"group": "open", "order": "held", "payment": "created", "refund": "created", "sale": "draft"}
-    births["bargain"] = "cutting"
+    births = {
+        "bargain": "cutting",
+        "entry": "waiting",
+        "group": "open",
+        "order": "held",
+        "payment": "created",
+        "refund": "created",
+        "sale": "draft",
+    }
     steps = ", ".join(f"'{source}>{target}'" for source in sorted(table) for target in sorted(table[source]))
     return f"""
         SELECT subject, coalesce(from_state, '-') || ' > ' || to_state FROM (
@@ -66,6 +74,7 @@ MACHINES: dict[str, tuple[str, Table[Any]]] = {
     "refund": ("refunds", REFUND_TRANSITIONS),
     "sale": ("sales", SALE_TRANSITIONS),
     "bargain": ("bargains", BARGAIN_TRANSITIONS),
+    "entry": ("entries", ENTRY_TRANSITIONS),
 }
 
 INVARIANTS = [
@@ -303,9 +312,9 @@ INVARIANTS = [
     ),
     Invariant(
         "I24 tickets",
-        "an order in a flash sale was bought with a ticket of its own",
+        "an order in a flash sale was bought with a ticket of its own, or made for an entry",
         """SELECT orders.id, 'bought without a ticket' FROM orders JOIN sales ON sales.id = orders.sale_id
-           WHERE sales.kind = 'flash' AND orders.ticket IS NULL
+           WHERE sales.kind = 'flash' AND orders.ticket IS NULL AND orders.request_key NOT LIKE 'entry %'
            UNION ALL
            SELECT sale_id, ticket || ': ' || count(*) || ' orders' FROM orders WHERE ticket IS NOT NULL
            GROUP BY sale_id, ticket HAVING count(*) > 1""",
@@ -370,7 +379,7 @@ INVARIANTS = [
             WHERE orders.coupon_code IS NOT NULL AND orders.state IN ({ACTIVE}) AND redemptions.order_id IS NULL""",
     ),
     Invariant(
-        "I29",
+        "I33",
         "redemptions of a coupon are no more than its total, all numbers in range",
         """SELECT coupons.id, count(*) || ' of ' || coupons.total
            FROM coupons JOIN redemptions ON redemptions.coupon_id = coupons.id GROUP BY coupons.id, coupons.total
@@ -378,12 +387,48 @@ INVARIANTS = [
                OR max(redemptions.number) > coupons.total OR count(DISTINCT redemptions.number) < count(*)""",
     ),
     Invariant(
-        "I29 member",
+        "I33 member",
         "a member's redemptions of a coupon are no more than its limit",
         """SELECT redemptions.member_id, coupons.id || ': ' || count(*) || ' of ' || coupons.member_limit
            FROM coupons JOIN redemptions ON redemptions.coupon_id = coupons.id
            GROUP BY redemptions.member_id, coupons.id, coupons.member_limit
            HAVING count(*) > coupons.member_limit""",
+    ),
+    Invariant(
+        "I29",
+        "who was offered something has that order: of this member, in this sale, of this offer and quantity",
+        f"""SELECT entries.id, entries.state || ', order ' || coalesce(entries.order_id, 'none')
+            FROM entries LEFT JOIN orders ON orders.id = entries.order_id AND orders.sale_id = entries.sale_id
+                AND orders.offer_id = entries.offer_id AND orders.member_id = entries.member_id
+                AND orders.quantity = entries.quantity AND orders.request_key = 'entry ' || entries.id
+            WHERE entries.state IN ({quoted(SERVED_ENTRY_STATES)}) AND (orders.id IS NULL
+               OR (entries.state = 'taken' AND orders.paid_at IS NULL)
+               OR (entries.state = 'lapsed' AND orders.state NOT IN ('expired', 'cancelled')))""",
+    ),
+    Invariant(
+        "I29 orders",
+        "an order that was made for an entry has its entry",
+        """SELECT orders.id, orders.request_key FROM orders
+           LEFT JOIN entries ON 'entry ' || entries.id = orders.request_key AND entries.member_id = orders.member_id
+           WHERE orders.request_key LIKE 'entry %' AND entries.id IS NULL""",
+    ),
+    Invariant(
+        "I29 end",
+        "nobody waits in a sale that has ended",
+        """SELECT entries.id, 'waits since ' || entries.created_at FROM entries
+           JOIN sales ON sales.id = entries.sale_id WHERE entries.state = 'waiting' AND sales.state = 'ended'""",
+    ),
+    Invariant(
+        "I29 draw",
+        "who was in a draw when it was drawn has a rank of their own, from 1 without gaps, and nobody before it",
+        """SELECT entries.id, 'no rank' FROM entries JOIN sales ON sales.id = entries.sale_id
+           WHERE entries.line_id = sales.id AND sales.drawn_at IS NOT NULL
+             AND entries.state <> 'left' AND entries.rank IS NULL
+           UNION ALL
+           SELECT entries.offer_id, count(*) || ' ranks up to ' || max(entries.rank)
+           FROM entries JOIN sales ON sales.id = entries.sale_id WHERE entries.rank IS NOT NULL
+           GROUP BY entries.offer_id, sales.drawn_at
+           HAVING count(DISTINCT entries.rank) <> max(entries.rank) OR sales.drawn_at IS NULL""",
     ),
     *(
         Invariant(f"I26 {kind}", f"the last event of every {kind} tells its state", _told(kind, plural))

@@ -57,6 +57,14 @@ async def lock_sale(session: AsyncSession, sale_id: str) -> Sale | None:
     return found.one_or_none()
 
 
+async def lock_sale_shared(session: AsyncSession, sale_id: str) -> Sale | None:
+    """Lock a sale against changes of its terms or state, together with others who do the same."""
+    found = await session.exec(
+        select(Sale).where(Sale.id == sale_id).with_for_update(read=True).execution_options(populate_existing=True),
+    )
+    return found.one_or_none()
+
+
 async def lock_group(session: AsyncSession, group_id: str, *, skip_locked: bool = False) -> Group | None:
     """Lock a group: whoever changes its seats or its state does this first.
 

@@ -10,6 +10,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from sqlmodel.sql.expression import SelectOfScalar
 
 from app.domain.bargains import check_span
+from app.domain.draws import hash_seed
 from app.domain.errors import (
     CommunityNotFound,
     DealerUnavailable,
@@ -27,7 +28,8 @@ from app.domain.sales import SALE_TRANSITIONS, SaleKind, SaleState, check_terms
 from app.models import Community, Offer, Order, Product, Sale, Sku
 from app.schemas.fields import Page
 from app.schemas.sales import OfferCreate, OfferPublic, OfferUpdate, SaleCreate, SalePublic, SaleUpdate
-from app.services import bargains, dealing
+from app.services import bargains, dealing, draws
+from app.services.entries import lose_line
 from app.services.locks import lock_running_groups, lock_sale
 from app.services.pages import read_page
 from app.services.reminders import drop_reminders
@@ -107,7 +109,7 @@ async def publish_locked(work: Work, sale: Sale) -> None:
         raise SaleWithoutOffers
     if sale.closes_at <= work.now:
         raise SaleEnded
-    sale = await _move(work, sale, SaleState.SCHEDULED)
+    sale = await _move(work, sale, SaleState.SCHEDULED, **draws.commit_seed(work, sale))
     if sale.opens_at <= work.now:
         await _move(work, sale, SaleState.LIVE)
 
@@ -236,6 +238,7 @@ async def _end(state: State, work: Work, sale: Sale) -> None:
     ended = await _move(work, sale, SaleState.ENDED, closes_at=closes_at)
     await drop_reminders(work, sale.id)
     await bargains.end_with(work, ended)
+    await lose_line(work, ended)
     await _cut_short(state, work, sale)
 
 
@@ -328,7 +331,12 @@ async def describe(session: AsyncSession, sales: Sequence[Sale]) -> list[SalePub
         )
         offers.setdefault(offer.sale_id, []).append(shown)
     return [
-        SalePublic(**sale.model_dump(exclude={"created_at", "changed_at"}), offers=offers.get(sale.id, []))
+        SalePublic(
+            **sale.model_dump(exclude={"created_at", "changed_at", "seed"}),
+            seed_hash=hash_seed(bytes.fromhex(sale.seed)) if sale.seed else None,
+            seed=sale.seed if sale.drawn_at else None,
+            offers=offers.get(sale.id, []),
+        )
         for sale in sales
     ]
 

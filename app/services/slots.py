@@ -8,8 +8,8 @@ from datetime import time
 
 from sqlmodel import col, select
 
-from app.domain.errors import SaleEnded, SaleNotEditable, SaleNotFound, SaleWithoutSlots
-from app.domain.sales import SaleKind, SaleState, check_kind
+from app.domain.errors import InvalidTerms, SaleEnded, SaleNotEditable, SaleNotFound, SaleWithoutSlots
+from app.domain.sales import Allocation, SaleKind, SaleState, check_kind
 from app.domain.slots import MAX_SLOTS, Window, find_missing, find_zone, lay_out
 from app.models import Offer, Sale
 from app.schemas.fields import Page
@@ -37,6 +37,8 @@ async def lay_out_slots(state: State, sale_id: str, body: SlotsCreate) -> Page[S
         if first is None:
             raise SaleNotFound
         check_kind(first.terms(), SaleKind.FLASH)
+        if first.allocation == Allocation.DRAW:
+            raise InvalidTerms(field="allocation", reason="a draw has one window of its own, and no slots")
         if first.series_id not in {None, first.id}:
             raise SaleWithoutSlots
         if first.series_id is None and first.state != SaleState.DRAFT:

@@ -20,6 +20,7 @@ from app.domain.sales import check_open
 from app.gateways.dealer import Claim
 from app.models import Group, Offer, Purchase, Sale, Seat, Unit, new_id
 from app.services.commits import Draft, Outcome, Want, commit_waiting
+from app.services.dealing import read_lines
 from app.state import State
 
 AT_ONCE = 50
@@ -59,6 +60,7 @@ class _Places:
     sales: dict[str, Sale]
     groups: dict[str, Group]
     free_units: dict[str, list[int]]
+    lines: set[str]
     seats: defaultdict[str, set[int]] = field(default_factory=lambda: defaultdict(set))
     members: set[tuple[str, str]] = field(default_factory=set)
     purchases: defaultdict[tuple[str, str], set[int]] = field(default_factory=lambda: defaultdict(set))
@@ -67,18 +69,23 @@ class _Places:
         """The places of one claim; raises the refusals of the dealer."""
         member_id, sale = want.asked.member_id, self.sales[want.sale.id]
         check_open(sale.terms(), want.now)
-        group_id = want.group_id or new_id("grp")
+        group_id = want.group_id or want.new_group_id or new_id("grp")
+        kept = set() if want.in_line else self.lines
         if want.group_id is not None:
             group = self.groups[group_id]
             if group.state in FINAL_GROUP_STATES or want.now >= group.deadline_at:
                 raise GroupClosed
             if (group_id, member_id) in self.members:
                 raise AlreadyInGroup
+            if group_id in kept:
+                raise GroupFull
             if len(self.seats[group_id]) >= group.size:
                 raise GroupFull
         bought = self.purchases[sale.id, member_id]
         if len(bought) >= sale.member_limit:
             raise MemberLimit(limit=sale.member_limit)
+        if want.offer.id in kept:
+            raise SoldOut(left=0)
         free = self.free_units[want.offer.id]
         if len(free) < want.quantity:
             raise SoldOut(left=len(free))
@@ -104,13 +111,14 @@ def _lowest_free(taken: set[int]) -> int:
 
 async def _read(session: AsyncSession, wants: Sequence[Want]) -> _Places:
     group_ids = {want.group_id for want in wants if want.group_id is not None}
-    sales = await session.exec(select(Sale).where(col(Sale.id).in_({want.sale.id for want in wants})))
+    sales = (await session.exec(select(Sale).where(col(Sale.id).in_({want.sale.id for want in wants})))).all()
     groups = await session.exec(select(Group).where(col(Group.id).in_(group_ids)))
     wanted: defaultdict[str, int] = defaultdict(int)
     for want in wants:
         wanted[want.offer.id] += want.quantity
     places = _Places(
-        sales={sale.id: sale for sale in sales.all()},
+        sales={sale.id: sale for sale in sales},
+        lines=await read_lines(session, sales),
         groups={group.id: group for group in groups.all()},
         free_units={offer_id: await _free_units(session, offer_id, most) for offer_id, most in wanted.items()},
     )

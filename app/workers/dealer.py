@@ -8,7 +8,7 @@ from datetime import datetime
 from app.domain.errors import Busy, DealerUnavailable
 from app.gateways.database import is_outage
 from app.gateways.dealer import IN_FLIGHT
-from app.services import dealing
+from app.services import dealing, lines
 from app.services.dealing import ToCompare
 from app.state import State
 
@@ -48,6 +48,8 @@ async def _compare(state: State, sale: ToCompare) -> int:
         await dealing.load(state, sale.id, now)
         return 0
     mended = await dealing.reap(state, sale.id, now) + await dealing.sync(state, sale.id, now)
+    if loaded.lines:
+        await lines.tell(state, sale.id, now)
     if loaded.undealt < sale.undealt and loaded.at + dealing.RELOAD_EVERY > now:
         await state.dealer.make_unsure(sale.id)
     elif loaded.undealt < sale.undealt:

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from app.domain.bargains import (
     BARGAIN_TRANSITIONS,
     FINAL_BARGAIN_STATES,
+    MAX_HELP_WEIGHT,
     MAX_SLOTS,
-    MAX_WEIGHT,
     BargainRules,
     BargainState,
     bargain_deadline,
@@ -55,7 +55,7 @@ def test_another_seed_draws_other_cuts() -> None:
             draw_cuts("a", total, count)
 
 
-@given(seeds, slots, st.lists(st.integers(1, MAX_WEIGHT), min_size=MAX_SLOTS, max_size=MAX_SLOTS))
+@given(seeds, slots, st.lists(st.integers(1, MAX_HELP_WEIGHT), min_size=MAX_SLOTS, max_size=MAX_SLOTS))
 def test_helps_of_any_weight_end_at_the_floor(seed: str, count: int, weights: list[int]) -> None:
     taken, cut = 0, 0
     for weight in weights:

@@ -17,6 +17,14 @@ DAY = date(2100, 1, 1)
 BODY = SlotsCreate(first_day=DAY, last_day=DAY, times=["10:00"], minutes=60, timezone="Asia/Shanghai")
 
 
+@notices(*cuts(f"{SLOTS}.lay_out_slots", "first.allocation == Allocation.DRAW"))
+async def a_draw_has_no_slots(world: World) -> None:
+    draws_at = (world.service.clock() + timedelta(hours=1)).isoformat()
+    sale = await world.service.sale(**FLASH, publish=False, allocation="draw", draws_at=draws_at)
+    with pytest.raises(InvalidTerms):
+        await slots.lay_out_slots(world.state, sale.id, BODY)
+
+
 @notices(
     *cuts(f"{DOMAIN}.lay_out", "days < 1", "days * len(times) > MAX_SLOTS"),
     *cuts(f"{DOMAIN}.find_missing", "later.opens_at < earlier.closes_at", "len(together) > MAX_SLOTS"),

@@ -248,3 +248,22 @@ async def tell_story(world: World) -> None:
     coupon = await service.coupon()
     await service.ops("POST", f"coupons/{coupon['id']}/grants", {"member_ids": [leaver.id]})
     await leaver.open(sale, coupon_code=coupon["code"])
+    await stand_in_line(service)
+
+
+async def stand_in_line(service: Service) -> None:
+    """A waiting list with one who waits and one who left, and a draw with two."""
+    members = await service.members(3)
+    flash = await service.sale(stocks=[1], **FLASH)
+    await members[0].buy(flash)
+    draws_at = (service.clock() + timedelta(seconds=60)).isoformat()
+    drawn = await service.sale(stocks=[1], **FLASH, allocation="draw", draws_at=draws_at)
+    for sale in (flash, drawn):
+        replies = [
+            await member.post(f"/v1/sales/{sale.id}/entries", {"offer_id": sale.offer}) for member in members[1:]
+        ]
+        if sale is flash:
+            await members[2].post(f"/v1/entries/{replies[1].json()['id']}/leave")
+    service.clock.advance(61)
+    await service.tick()
+    service.clock.offset_seconds = 0

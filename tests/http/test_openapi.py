@@ -144,7 +144,7 @@ async def test_documented_example_works(service: Service, route: Route, number: 
     flash["ticket"] = guest.ticket(Sale(flash["sale_id"], [], {}))
     body = world.filled(route.examples[number], route)
     assert not [value for value in _texts(body) if "019a0c5e7d0a7b3c8f21a4d5e6f70812" in value], body
-    headers = guest.headers if route.name in {"open_group", "join_group", "buy"} else {}
+    headers = guest.headers if route.name in {"open_group", "join_group", "buy", "enter"} else {}
     reply = await world.ask(route, json=body, headers=headers)
     assert reply.is_success, reply.text
     assert str(reply.status_code) in (route.operation or {})["responses"]

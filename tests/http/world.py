@@ -84,6 +84,11 @@ async def build_world(service: Service) -> World:
     coupon = await service.coupon(total=100, member_limit=50)
     invite = (await member.post("/v1/invites", {"community_id": sale.body["community_id"]})).json()
     session = (await service.http.post("/v1/sessions", json={"provider": "dev", "code": "world"})).json()
+    draws_at = (service.clock() + timedelta(hours=1)).isoformat()
+    drawn = await service.sale(
+        **FLASH, community_id=sale.body["community_id"], allocation="draw", draws_at=draws_at
+    )
+    entry = (await member.post(f"/v1/sales/{drawn.id}/entries", {"offer_id": drawn.offer})).json()
     offers = (await service.http.get(f"/v1/sales/{sale.id}")).json()["offers"]
     return World(
         service=service,
@@ -98,6 +103,7 @@ async def build_world(service: Service) -> World:
             "group_id": group_id,
             "bargain_id": bargain["id"],
             "order_id": order_id,
+            "entry_id": entry["id"],
             "code": invite["code"],
             "coupon_id": coupon["id"],
             "coupon_code": coupon["code"],
@@ -112,7 +118,9 @@ async def build_world(service: Service) -> World:
             "start_bargain": {"sale_id": bargains.id, "offer_id": bargains.offer},
             "cut_price": {"bargain_id": of_friend["id"]},
             "buy": {"sale_id": flash.id, "offer_id": flash.offer, "ticket": member.ticket(flash)},
-            **{key: {"sale_id": flash.id} for key in ("enter", "get_admission", "get_challenge")},
+            **{key: {"sale_id": flash.id} for key in ("get_in_line", "get_admission", "get_challenge")},
+            "enter": {"sale_id": drawn.id, "offer_id": drawn.offer},
+            "get_draw": {"sale_id": drawn.id},
         },
         _languages=cycle([{}, {"accept-language": CHINESE}]),
     )

@@ -72,6 +72,7 @@ EXTEND_GROUP = Script("extend_group")
 CLOSE_GROUP, FORGET, SETTLE = Script("close_group"), Script("forget"), Script("settle")
 LOCK, WRITE, UNLOCK, UNSURE = Script("lock"), Script("write"), Script("unlock"), Script("unsure")
 ENTER = Script("enter")
+LINE = Script("line")
 
 
 class Refused(Exception):
@@ -103,6 +104,8 @@ class ClaimRequest:
     group_id: str
     new_deadline_at: datetime | None
     request_key: str
+    in_line: bool = False
+    """Whether it is the member's turn in the line: then nothing is kept from them."""
     ticket: str | None = None
 
 
@@ -160,14 +163,15 @@ class Loading:
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """How a sale was loaded: when, in which version, whether it knows everybody who bought, and how many
-    transactions had taken undealt places.
+    """How a sale was loaded: when, in which version, whether it knows everybody who bought, how many transactions
+    had taken undealt places; and of how many offers and groups Redis believes that people wait for them.
     """
 
     at: datetime
     version: str
     sure: bool
     undealt: int
+    lines: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,13 +227,13 @@ class Dealer:
         names = (
             *(keys.terms, keys.claims, keys.pending, keys.purchases),
             *(keys.offer(request.offer_id), keys.units(request.offer_id), keys.request(request.request_key)),
-            *(keys.group(request.group_id), keys.seats(request.group_id), keys.former),
+            *(keys.group(request.group_id), keys.seats(request.group_id), keys.former, keys.lines),
             *(() if request.ticket is None else (keys.tickets,)),
         )
         deadline = "" if request.new_deadline_at is None else milliseconds(request.new_deadline_at)
         arguments = (
             *(milliseconds(now), request.order_id, request.member_id, request.offer_id, request.quantity),
-            *(request.group_id, deadline, REQUEST_TTL_MS),
+            *(request.group_id, deadline, REQUEST_TTL_MS, int(request.in_line)),
             *(() if request.ticket is None else (request.ticket,)),
         )
         try:
@@ -342,11 +346,22 @@ class Dealer:
 
     async def loaded(self, sale_id: str) -> Loaded | None:
         """How a sale was loaded; None when it is not."""
-        fields = "loaded", "version", "sure", "undealt"
-        at, version, sure, undealt = await self._twice("HMGET", Keys(sale_id).terms, *fields)
+        fields = "loaded", "version", "sure", "undealt", "lines"
+        at, version, sure, undealt, lines = await self._twice("HMGET", Keys(sale_id).terms, *fields)
         if at is None or version is None:
             return None
-        return Loaded(datetime.fromtimestamp(int(at) / 1000, UTC), version.decode(), sure == b"1", int(undealt))
+        loaded_at = datetime.fromtimestamp(int(at) / 1000, UTC)
+        return Loaded(loaded_at, version.decode(), sure == b"1", int(undealt), int(lines or 0))
+
+    async def add_line(self, sale_id: str, id_: str) -> None:
+        """Keep what comes free of an offer or a group for those who wait for it."""
+        keys = Keys(sale_id)
+        await self._run(LINE, (keys.terms, keys.lines, keys.loading), ("add", id_))
+
+    async def set_lines(self, sale_id: str, ids: Sequence[str]) -> None:
+        """Keep what comes free of these offers and groups, and of no others."""
+        keys = Keys(sale_id)
+        await self._run(LINE, (keys.terms, keys.lines, keys.loading), ("replace", *ids))
 
     async def make_unsure(self, sale_id: str) -> None:
         """Take no member for unknown until the sale is loaded for good."""

@@ -68,6 +68,8 @@ class SaleImage:
     undealt: int
     """How many transactions took places that Redis had not dealt."""
     claims: list[Claim] = field(default_factory=list)
+    lines: list[str] = field(default_factory=list)
+    """Offers and groups that people wait for."""
     former: list[str] = field(default_factory=list)
     """Members who had an order that has ended."""
 
@@ -93,7 +95,7 @@ def pack(
     seated: dict[str, list[Claim]] = {}
     taken: dict[str, list[int]] = {offer_id: [] for offer_id in image.stocks}
     former = set(image.former)
-    yield [("UNLINK", keys.claims, keys.purchases, keys.former)]
+    yield [("UNLINK", keys.claims, keys.purchases, keys.former, keys.lines)]
     for claims in chunks([*image.claims, *in_flight]):
         for claim in claims:
             taken[claim.offer_id] += claim.units
@@ -118,6 +120,8 @@ def pack(
         ]
     for members in chunks(list(former)):
         yield [("SADD", keys.former, *members), ("PEXPIREAT", keys.former, expires)]
+    for ids in chunks(image.lines):
+        yield [("SADD", keys.lines, *ids), ("PEXPIREAT", keys.lines, expires)]
     terms: dict[str, Part] = {
         "selling": image.selling,
         "opens": milliseconds(image.opens_at),
@@ -128,6 +132,7 @@ def pack(
         # How many there are of those who have to be known before anybody is refused.
         "purchases": len(image.claims) + len(in_flight),
         "former": len(former),
+        "lines": len(image.lines),
         "version": image.version,
         "undealt": image.undealt,
         "loaded": milliseconds(now),

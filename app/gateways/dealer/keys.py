@@ -4,7 +4,8 @@
 class Keys:
     """What is kept where: `terms`, `claims`, `purchases` and groups and offers are hashes, `units` and `seats`
     bitmaps, `pending` a sorted set by time, `former` (members who gave a purchase back, or hold a second one) a
-    set, `loading`, `compared` (when it was compared with the rows, ms) and requests strings.
+    set, `lines` (ids of offers and groups that people wait for) a set, `loading`, `compared` (when it was
+    compared with the rows, ms) and requests strings.
 
     Of the entrance of a flash sale: `line` (each member's number, and how far the line has moved) and `tickets`
     (each member's last one, and which request used which) are hashes, members from one device or address sets,
@@ -18,6 +19,7 @@ class Keys:
         self.pending = f"{tag}:pending"
         self.purchases = f"{tag}:purchases"
         self.former = f"{tag}:former"
+        self.lines = f"{tag}:lines"
         self.loading = f"{tag}:loading"
         self.compared = f"{tag}:compared"
         self.line = f"{tag}:line"

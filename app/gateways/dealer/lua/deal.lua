@@ -2,9 +2,10 @@
 --
 -- KEYS  1 terms (hash)  2 claims (hash)  3 pending (zset)  4 purchases (hash)
 --       5 offer (hash)  6 units (bitmap)  7 request (string)  8 group (hash)  9 seats (bitmap)
---       10 former (set)  11 tickets (hash), only in a flash sale
+--       10 former (set)  11 lines (set)  12 tickets (hash), only in a flash sale
 -- ARGV  1 now, ms  2 order id  3 member id  4 offer id  5 quantity  6 group id
---       7 deadline of a new group, ms, or '' to join  8 life of the request key, ms  9 ticket id, with key 11
+--       7 deadline of a new group, ms, or '' to join  8 life of the request key, ms
+--       9 '1' for somebody whose turn in the line it is  10 ticket id, with key 12
 -- Returns  {'taken', order id, claim as JSON}; 'again' instead of 'taken' when this request had it before |
 --          {'unloaded'} | {code of the refusal, '1' if the member ever had an order in this sale, detail}
 -- Replay   the same request key gets the order id and the places it got before, also while its first
@@ -18,7 +19,7 @@ local quantity, group_id, new_deadline = tonumber(ARGV[5]), ARGV[6], ARGV[7]
 local call = redis.call
 
 local t = call('HMGET', terms, 'selling', 'opens', 'closes', 'member_limit', 'group_size', 'expires',
-  'purchases', 'former', 'sure')
+  'purchases', 'former', 'sure', 'lines')
 if not t[1] then
   return {'unloaded'}
 end
@@ -50,13 +51,23 @@ local function refuse(code, detail)
   return {code, tostring(known), detail}
 end
 
-local tickets, ticket = KEYS[11], nil
+local tickets, ticket = KEYS[12], nil
 if tickets then
-  ticket = 'used:' .. ARGV[9]
+  ticket = 'used:' .. ARGV[10]
   local user = call('HGET', tickets, ticket)
   if user and user ~= request then
     return refuse('ticket_used')
   end
+end
+
+-- What people wait for is sold to them first.
+local lines = tonumber(t[10] or '0')
+if lines > 0 and call('SCARD', KEYS[11]) ~= lines then
+  call('UNLINK', terms)
+  return {'unloaded'}
+end
+local function is_kept(id)
+  return lines > 0 and ARGV[9] ~= '1' and call('SISMEMBER', KEYS[11], id) == 1
 end
 
 if now < tonumber(t[2]) then
@@ -81,6 +92,9 @@ if new_deadline == '' then
   if g[6] then
     return refuse('already_in_group')
   end
+  if is_kept(group_id) then
+    return refuse('group_full')
+  end
   held = tonumber(g[4])
   if held + tonumber(g[5]) >= tonumber(g[1]) then
     return refuse('group_full')
@@ -103,6 +117,9 @@ if not o[1] then
   return {'unloaded'}
 end
 local stock, taken = tonumber(o[1]), tonumber(o[2])
+if is_kept(ARGV[4]) then
+  return refuse('sold_out', '0')
+end
 if stock - taken < quantity then
   return refuse('sold_out', tostring(stock - taken))
 end
