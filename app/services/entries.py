@@ -1,6 +1,8 @@
 """Standing in line: entering a draw, waiting for what is sold out or full, leaving."""
 
+from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 
 from sqlalchemy import func, or_, update
 from sqlalchemy.exc import IntegrityError
@@ -26,6 +28,7 @@ from app.domain.errors import (
     GroupClosed,
     GroupNotFound,
     GroupNotFull,
+    KaituanError,
     MemberLimit,
     NotSoldOut,
     OfferNotInGroup,
@@ -46,6 +49,8 @@ from app.services.transactions import Work, transaction
 from app.state import State
 
 ATTEMPTS = 3
+AT_ONCE = 200
+"""Entries that are made in one transaction: the draw waits for it."""
 PAST_DRAWS = 10
 """Earlier draws that are looked at for a weight."""
 
@@ -69,49 +74,82 @@ async def enter(state: State, member_id: str, sale_id: str, body: EntryCreate) -
         known = await _find_entry(session, lines, member_id, body)
         if known is not None:
             return await _public(session, known)
-    for _ in range(ATTEMPTS):
-        with suppress(IntegrityError):  # the same member stood in line at this moment
-            entry = await _enter(state, member_id, sale_id, body)
-            if entry.line_id != sale_id:
-                with suppress(DealerUnavailable):  # then a worker says it
-                    await state.dealer.add_line(sale_id, entry.line_id if body.group_id else entry.offer_id)
-            return await get_entry(state, entry.id, member_id)
-    raise Busy
+    asking = _Asking(member_id, sale_id, body)
+    entry = await state.batches(_enter_all, size=AT_ONCE).ask((member_id, sale_id, body.model_dump_json()), asking)
+    if entry.line_id != sale_id:
+        with suppress(DealerUnavailable):  # then a worker says it
+            await state.dealer.add_line(sale_id, entry.line_id if body.group_id else entry.offer_id)
+    return await get_entry(state, entry.id, member_id)
 
 
-async def _enter(state: State, member_id: str, sale_id: str, body: EntryCreate) -> Entry:
-    now = state.clock()
-    async with transaction(state, now) as work:
+@dataclass(frozen=True, slots=True)
+class _Asking:
+    member_id: str
+    sale_id: str
+    body: EntryCreate
+
+
+async def _enter_all(state: State, crowd: Sequence[_Asking]) -> list[Entry | Exception]:
+    """Let everybody who asks at the same time enter in one transaction. When the database refuses an entry, because
+    its member enters at another process at this moment, they enter one by one, and that one asks again.
+    """
+    if len(crowd) > 1:
+        with suppress(IntegrityError):
+            return await _enter_together(state, crowd)
+    outcomes: list[Entry | Exception] = []
+    for one in crowd:
+        for _ in range(ATTEMPTS):
+            with suppress(IntegrityError):
+                outcomes += await _enter_together(state, [one])
+                break
+        else:
+            outcomes.append(Busy())
+    return outcomes
+
+
+async def _enter_together(state: State, crowd: Sequence[_Asking]) -> list[Entry | Exception]:
+    outcomes: list[Entry | Exception] = []
+    async with transaction(state, state.clock()) as work:
         # Shared with all who enter: only the draw, the end and the calling of a line wait for each other.
-        sale = await lock_sale_shared(work.session, sale_id)
-        if sale is None:
-            raise SaleNotFound
-        offer = await work.session.get_one(Offer, body.offer_id)
-        if await work.session.get(Member, member_id) is None:
-            raise TokenInvalid
-        check_open(sale.terms(), now)
-        line_id = await _find_line(work, sale, offer, body)
-        entry = await _find_entry(work.session, {line_id}, member_id, body)
-        if entry is not None:
-            return entry
-        await _check_limit(work, sale, member_id)
-        if not is_undrawn(sale.terms()):
-            await _check_wait(state, work, sale, offer, member_id, body)
-        entry = Entry(
-            sale_id=sale.id,
-            offer_id=offer.id,
-            line_id=line_id,
-            member_id=member_id,
-            quantity=body.quantity,
-            weight=await _weigh(work.session, sale, member_id),
-            state=EntryState.WAITING,
-            created_at=now,
-            changed_at=now,
-        )
-        work.session.add(entry)
-        await work.session.flush()
-        record_entry(work, entry, None)
+        sales = {id_: await lock_sale_shared(work.session, id_) for id_ in sorted({one.sale_id for one in crowd})}
+        for one in crowd:
+            try:
+                outcomes.append(await _enter(state, work, sales[one.sale_id], one))
+            except KaituanError as refusal:  # before anything of it was written
+                outcomes.append(refusal)
+    return outcomes
+
+
+async def _enter(state: State, work: Work, sale: Sale | None, one: _Asking) -> Entry:
+    member_id, body = one.member_id, one.body
+    if sale is None:
+        raise SaleNotFound
+    offer = await work.session.get_one(Offer, body.offer_id)
+    if await work.session.get(Member, member_id) is None:
+        raise TokenInvalid
+    check_open(sale.terms(), work.now)
+    line_id = await _find_line(work, sale, offer, body)
+    entry = await _find_entry(work.session, {line_id}, member_id, body)
+    if entry is not None:
         return entry
+    await _check_limit(work, sale, member_id)
+    if not is_undrawn(sale.terms()):
+        await _check_wait(state, work, sale, offer, member_id, body)
+    entry = Entry(
+        sale_id=sale.id,
+        offer_id=offer.id,
+        line_id=line_id,
+        member_id=member_id,
+        quantity=body.quantity,
+        weight=await _weigh(work.session, sale, member_id),
+        state=EntryState.WAITING,
+        created_at=work.now,
+        changed_at=work.now,
+    )
+    work.session.add(entry)
+    await work.session.flush()
+    record_entry(work, entry, None)
+    return entry
 
 
 async def _find_entry(session: AsyncSession, line_ids: set[str], member_id: str, body: EntryCreate) -> Entry | None:

@@ -118,7 +118,7 @@ async def what_is_drawn_is_not_bought(world: World) -> None:
     *cuts(f"{ENTRIES}._enter", "await work.session.get(Member, member_id) is None"),
     *cuts(f"{ENTRIES}.enter", "facts.offers[body.offer_id].price * body.quantity > MAX_AMOUNT"),
     *defences(
-        Cut(f"{ENTRIES}._enter", "check_open(sale.terms(), now)", "None"),
+        Cut(f"{ENTRIES}._enter", "check_open(sale.terms(), work.now)", "None"),
         Cut(f"{ENTRIES}.enter", "check_open(facts.terms, state.clock())", "None"),
     ),
     Cut(f"{ENTRIES}.enter", "check_quantity(facts.terms, body.quantity)", "None"),
