@@ -9,6 +9,7 @@ import asyncio
 import json
 import os
 import random
+import resource
 import sys
 import tempfile
 import time
@@ -23,10 +24,12 @@ import httpx
 
 from app.services.sample import SAMPLE_KEY
 
-EARLY_SECONDS, PEOPLE_SECONDS, WINDOW_SECONDS = 2.0, 5.0, 30.0
+EARLY_SECONDS, PEOPLE_SECONDS, WINDOW_SECONDS = 0.5, 5.0, 30.0
 """Bots come so long before the opening, people within so long after it; a draw is so long after it."""
 AGAIN = {"sale_not_open", "rate_limited", "busy", "database_unavailable"}
 """Refusals after which one asks again."""
+LEAD_SECONDS = 15.0
+"""How long before its opening a sale is drawn up: publishing it may take a while."""
 HANDS = 3
 """Requests that each bot has under way at the same time, all with keys of their own."""
 Json = dict[str, Any]
@@ -96,7 +99,7 @@ class Shop:
         """A flash sale of so many units, and when it opens."""
         community = await self.operate("communities", {"name": "公平"})
         product = await self.operate("products", {"title": "龙井", "skus": ["罐"]})
-        opens_at = datetime.now(UTC) + timedelta(seconds=EARLY_SECONDS + 2)
+        opens_at = datetime.now(UTC) + timedelta(seconds=LEAD_SECONDS)
         draws_at = (opens_at + timedelta(seconds=WINDOW_SECONDS)).isoformat()
         body = {
             "community_id": community["id"],
@@ -158,7 +161,7 @@ async def rush(crowd: list[Someone], sale: Json, opens_at: datetime, ask: Ask) -
 
 async def gather_crowd(port: int, each: int) -> list[Someone]:
     """So many bots and so many people, who do not stand in each other's way before they reach the service."""
-    lines = {True: Lines(port, 400), False: Lines(port, 400)}
+    lines = {True: Lines(port, 1000), False: Lines(port, 1000)}
 
     async def log_in(number: int) -> Someone:
         bot = number % 2 == 0
@@ -194,6 +197,8 @@ async def running(port: int) -> AsyncIterator[str]:
 
 async def main(each: int, stock: int, port: int) -> None:
     """Print who got how much."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(most, 8192), most))  # the service inherits it
     print(f"{each} bots, {each} people, {stock} units")
     print()
     print("| allocation | units people got | their share |")

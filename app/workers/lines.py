@@ -28,7 +28,9 @@ async def run_once(state: State, now: datetime) -> int:
         .join(Order, ORDER_OF_ENTRY)
         .where(
             or_(
-                col(Entry.state).in_(IN_LINE_STATES),
+                col(Entry.state) == EntryState.CALLED,
+                # Who was called and has to wait on: their order may have been under way.
+                and_(col(Entry.state) == EntryState.WAITING, col(Entry.changed_at) > col(Entry.created_at)),
                 and_(col(Entry.state) == EntryState.OFFERED, col(Order.state) != OrderState.HELD),
             )
         )
