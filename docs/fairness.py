@@ -114,8 +114,14 @@ class Shop:
         return await self.operate(f"sales/{sale['id']}/publish"), opens_at
 
     async def buy(self, someone: Someone, sale: Json) -> bool:
-        """Buy at once."""
-        status, found = await someone.post(f"/v1/sales/{sale['id']}/orders", {"offer_id": sale["offers"][0]["id"]})
+        """Ask for a ticket at the entrance, and buy with it."""
+        path = f"/v1/sales/{sale['id']}"
+        status, found = await someone.post(f"{path}/admission", {})
+        if found.get("state") == "admitted":
+            wish = {"offer_id": sale["offers"][0]["id"], "ticket": found["ticket"]}
+            status, found = await someone.post(f"{path}/orders", wish)
+        if found.get("state") == "waiting":
+            return False
         someone.units += status == httpx.codes.CREATED
         return found.get("code") not in AGAIN
 

@@ -40,8 +40,8 @@ ATTEMPTS = 5
 async def enter(state: State, member_id: str, sale_id: str, body: AdmissionCreate, address: str) -> AdmissionPublic:
     """Get in line, once; who is in line already stands where they stood.
 
-    Raises `SaleNotFound`, `WrongKind`, `SaleIsDrawn`, `DeviceMissing`, `DeviceLimit`, `AddressLimit`, `ProofMissing`,
-    `ProofInvalid`, `ProofUsed`, `Busy`, `DealerUnavailable`.
+    Raises `SaleNotFound`, `WrongKind`, `SaleIsDrawn`, `DeviceMissing`, `DeviceLimit`, `AddressLimit`,
+    `ProofMissing`, `ProofInvalid`, `ProofUsed`, `Busy`, `DealerUnavailable`.
     """
     sale = await _flash_sale(state, sale_id)
     rules, proof = sale.terms.admission, ""
@@ -78,7 +78,9 @@ async def look(state: State, member_id: str, sale_id: str, waiter: Waiter, secon
 
 
 async def challenge(state: State, member_id: str, sale_id: str) -> ChallengePublic:
-    """What a member has to solve to get in line. Raises `SaleNotFound`, `WrongKind`, `SaleIsDrawn`, `ProofNotWanted`."""
+    """What a member has to solve to get in line. Raises `SaleNotFound`, `WrongKind`, `SaleIsDrawn`,
+    `ProofNotWanted`.
+    """
     sale = await _flash_sale(state, sale_id)
     hardness = sale.terms.admission.proof_of_work
     if hardness is None:

@@ -546,7 +546,7 @@ async def test_the_rules_of_entry_are_kept_once_published(service: Service) -> N
     refused = await service.ops("PATCH", f"sales/{draft.id}", {"admission": {}})
     assert (refused.status_code, refused.json()["field"]) == (409, "admission")
     assert (await service.http.get(f"/v1/sales/{draft.id}")).json()["admission"] == shown
-    for terms in ({"kind": "group", "group_size": 2}, {"kind": "bargain"}):
+    for terms in ({"kind": "group", "group_size": 2}, {"kind": "bargain", "bargain": {"slots": 2}}):
         wrong = await service.ops("POST", "sales", draft.body | terms)
         assert (wrong.status_code, wrong.json()["field"]) == (422, "admission")
     for admission in ({"admit_per_second": 0}, {"ticket_seconds": 4}, {"other": 1}):
