@@ -14,6 +14,7 @@ from app.domain.draws import SEED_BYTES, Lot, draw, hash_lots, hash_seed, winner
 from app.domain.entries import EntryState
 from app.domain.errors import DrawNotFound, SaleNotFound
 from app.domain.sales import Allocation, SaleState, is_draw_due
+from app.gateways.dealer import chunks
 from app.models import Entry, Offer, Sale
 from app.schemas.entries import DrawnOffer, DrawPublic, LotPublic
 from app.services.locks import lock_sale
@@ -110,5 +111,5 @@ async def _keep_ranks(session: AsyncSession, drawn: list[Lot]) -> None:
         for _, lots in groupby(sorted(drawn, key=of_offer), of_offer)  # stable: the drawn order stays
         for rank, lot in enumerate(lots, start=1)
     ]
-    if ranks:
-        await session.exec(update(Entry), params=ranks)
+    for some in chunks(ranks):
+        await session.exec(update(Entry), params=some)
