@@ -25,7 +25,22 @@ from tests.guards.found import Found, find_guards
 from tests.guards.world import World
 from tests.tally import GUARD, NOTICED, UNDECIDED
 
-AREAS = (admissions, bargains, claims, coupons, forecasts, limits, lines, money, orders, people, reminders, rescues, sales, slots)
+AREAS = (
+    admissions,
+    bargains,
+    claims,
+    coupons,
+    forecasts,
+    limits,
+    lines,
+    money,
+    orders,
+    people,
+    reminders,
+    rescues,
+    sales,
+    slots,
+)
 """Importing them fills the registry."""
 passed: set[tuple[Probe, tuple[Cut, ...]]] = set()
 """Probes that passed with every guard in its place, and which were down all the same."""
