@@ -214,7 +214,7 @@ async def running_bargains_end_with_their_sale(world: World) -> None:
 
 @notices(
     Cut("app.services.places.give_back", "await bargains.give_back(work, moved.bargain_id)", "None"),
-    Cut("app.services.groups._succeed", "await bargains.conclude(work, confirmed.bargain_id)", "None"),
+    Cut("app.services.groups.confirm", "await bargains.conclude(work, confirmed.bargain_id)", "None"),
     Cut(f"{BARGAINS}.give_back", "bargain.state == BargainState.ORDERED", "False"),
 )
 async def a_bargain_follows_its_order(world: World) -> None:
