@@ -712,7 +712,7 @@ class RateLimited(TooManyError):
 @dataclass(eq=False)
 class TooManyConnections(TooManyError):
     code = "too_many_connections"
-    en = "Too many connections from your address watch groups"
+    en = "Too many connections from your address watch or wait"
     zh = "来自您的地址的实时连接过多"
     limit: int
 
