@@ -31,9 +31,9 @@ async def play(scene: Scene) -> None:
     wish = {"offer_id": sale["offers"][0]["id"]}
     entered = await together(scene.post(member, f"/v1/sales/{sale['id']}/entries", wish) for member in members)
     people = {entry["id"]: member for entry, member in zip(entered, members, strict=True)}
-    scene.note(f"{len(people)} members entered for {STOCK} units; buying now is refused")
-    buying = scene.post(members[0], f"/v1/sales/{sale['id']}/orders", wish)
-    scene.expect("buying before the draw", "409 sale_is_drawn", await scene.refusal(buying))
+    scene.note(f"{len(people)} members entered for {STOCK} units; nobody is given a ticket to buy")
+    coming = scene.post(members[0], f"/v1/sales/{sale['id']}/admission", {})
+    scene.expect("a ticket before the draw", "409 sale_is_drawn", await scene.refusal(coming))
 
     draw = await scene.until(f"/v1/sales/{sale['id']}/draw", lambda draw: draw["seed"] is not None)
     scene.expect("winners", STOCK, len(draw["winners"]))
