@@ -43,7 +43,7 @@ async def play(scene: Scene) -> None:
 
     async def rush(member: Member) -> None:
         async def claim() -> None:
-            order = (await _buy(scene, member, sale, coupon["code"]))["order"]
+            order = (await scene.buy(member, sale, coupon_code=coupon["code"]))["order"]
             orders.append((member, order))
             scene.expect(f"what {member.name} has to pay", PRICE - OFF, order["amount"])
 
@@ -55,15 +55,10 @@ async def play(scene: Scene) -> None:
     await leaver.cancel(left["id"])
     await asyncio.sleep(NOTICED_SECONDS)
     scene.note(f"{leaver.name} leaves without paying, and {late.name} gets that one")
-    paying.append((late, (await _buy(scene, late, sale, coupon["code"]))["order"]))
+    paying.append((late, (await scene.buy(late, sale, coupon_code=coupon["code"]))["order"]))
     await together(scene.pay(member, order["id"]) for member, order in paying)
     shown = await scene.operate("GET", f"coupons/{coupon['id']}")
     scene.expect("redemptions", (0, TOTAL, 0), (shown["locked"], shown["used"], shown["left"]))
     scene.row("redeemed", f"{shown['used']} of {TOTAL}, asked for by {BUYERS + 1}")
     scene.row("refused", told["409 coupon_used_up"])
     scene.row("each has paid", f"{format_money(PRICE - OFF, 'CNY')} instead of {format_money(PRICE, 'CNY')}")
-
-
-async def _buy(scene: Scene, member: Member, sale: Json, code: str) -> Json:
-    claim = {"offer_id": sale["offers"][0]["id"], "coupon_code": code}
-    return await scene.post(member, f"/v1/sales/{sale['id']}/orders", claim)

@@ -103,6 +103,12 @@ class Scene:
         """A member's call, with a key of its own. Raises `Refused`."""
         return await self.service.call("POST", path, token=member.token, key=token_hex(8), body=body)
 
+    async def buy(self, member: Member, sale: Json, **claim: Any) -> Json:
+        """Get a ticket to a flash sale at its entrance, and buy one unit of its first offer. Raises `Refused`."""
+        entrance = await self.post(member, f"/v1/sales/{sale['id']}/admission", {})
+        wish = {"offer_id": sale["offers"][0]["id"], "ticket": entrance["ticket"]} | claim
+        return await self.post(member, f"/v1/sales/{sale['id']}/orders", wish)
+
     async def pay(self, member: Member, order_id: str) -> Json:
         """Pay an order at the cashier; returns the order once it shows."""
         payment = await member.start_payment(order_id)

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from app.demo.client import Json, Member
+from app.demo.client import Json
 from app.demo.scenes.scene import Scene
 
 APART_MINUTES = 10
@@ -24,8 +24,9 @@ async def play(scene: Scene) -> None:
 
     reminder = f"/v1/sales/{following['id']}/reminder"
     await scene.service.call("PUT", reminder, token=second.token, body={"minutes_before": 1440})
-    scene.expect("to buy before it opens", "409 sale_not_open", await scene.refusal(_buy(scene, second, following)))
-    order = (await _buy(scene, first, now))["order"]
+    early = await scene.post(second, f"/v1/sales/{following['id']}/admission", {})
+    scene.expect("at the door before it opens", ("waiting", None), (early["state"], early["ticket"]))
+    order = (await scene.buy(first, now))["order"]
     await scene.pay(first, order["id"])
     mine = await scene.until("/v1/reminders", _is_told, second)
     scene.expect(f"that {second.name} was reminded", True, _is_told(mine))
@@ -53,10 +54,6 @@ def plan(now: datetime) -> dict[str, Any]:
         "minutes": APART_MINUTES,
         "timezone": "Asia/Shanghai" if offset else "UTC",
     }
-
-
-async def _buy(scene: Scene, member: Member, slot: Json) -> Json:
-    return await scene.post(member, f"/v1/sales/{slot['id']}/orders", {"offer_id": slot["offers"][0]["id"]})
 
 
 def _is_told(page: Json) -> bool:
