@@ -1,7 +1,7 @@
 """What a sale is, when it is open, and what one claim may take from it."""
 
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from app.domain.admissions import AdmissionRules
@@ -117,6 +117,8 @@ def _check_draw(terms: SaleTerms) -> None:
         raise InvalidTerms(field="draws_at", reason="must be there for a draw, and only for a draw")
     if terms.draws_at is not None and not terms.opens_at < terms.draws_at < terms.closes_at:
         raise InvalidTerms(field="draws_at", reason="must lie between opens_at and closes_at")
+    if terms.draws_at is not None and terms.closes_at - terms.draws_at < timedelta(seconds=terms.hold_ttl_seconds):
+        raise InvalidTerms(field="draws_at", reason="must leave hold_ttl_seconds until closes_at, for the winners")
     if not 1 <= terms.max_weight <= MAX_WEIGHT:
         raise InvalidTerms(field="max_weight", reason=f"must lie between 1 and {MAX_WEIGHT}")
 

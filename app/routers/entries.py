@@ -25,6 +25,7 @@ from app.domain.errors import (
     SaleNotFound,
     SaleNotOpen,
     SalePaused,
+    WrongKind,
 )
 from app.routers.examples import ENTRY
 from app.routers.limits import ClaimHeadersDep
@@ -55,6 +56,7 @@ router = APIRouter(tags=["lines"])
         OfferNotInGroup,
         AlreadyInGroup,
         AlreadyInLine,
+        WrongKind,
         MemberLimit,
         OrderLimit,
         AmountTooLarge,

@@ -255,12 +255,12 @@ async def _take(state: State, asked: Asked, want: Want) -> bytes:
         if not again:  # or its twin is about to commit it, at another process
             await _release(state, asked, claim)
         raise
-    except (Conflict, BargainClosed, CouponLimit, CouponUsedUp, GroupClosed, TokenInvalid):
+    except (Conflict, BargainClosed, CouponLimit, CouponUsedUp, GroupClosed, TokenInvalid) as refusal:
         # A twin was first, or the dealer was wrong, or the group, the bargain or the coupon ended meanwhile.
         earlier = await find_answer(state, asked)
         if earlier is not None:
             return await _replay(state, asked, earlier, claim)
-        await _release(state, asked, claim)
+        await _release(state, asked, claim, None if isinstance(refusal, Conflict) else want.ticket)
         raise
 
 
@@ -325,6 +325,9 @@ async def _learn(state: State, asked: Asked) -> None:
     await dealing.reload(state, asked.sale_id)
 
 
-async def _release(state: State, asked: Asked, claim: Claim) -> None:
+async def _release(state: State, asked: Asked, claim: Claim, ticket: str | None = None) -> None:
+    """Give back what was dealt, and a ticket that has bought nothing."""
     with suppress(DealerUnavailable):  # then the reaper gives them back
         await state.dealer.release(asked.sale_id, claim.order_id, claim.offer_id, claim.group_id)
+        if ticket is not None:
+            await state.dealer.unspend(asked.sale_id, ticket)

@@ -168,24 +168,33 @@ async def read_image(session: AsyncSession, sale_id: str) -> SaleImage:
 
 
 async def read_lines(session: AsyncSession, sales: Sequence[Sale]) -> set[str]:
-    """The offers and groups of sales that people wait for; all offers where the draw is still to come. Also an
-    offer of which units are kept for somebody who was called.
+    """The offers and groups of sales that are kept for those who wait for them; all offers where the draw is still
+    to come. Also an offer of which units are kept for somebody who was called. What is free and suffices for none
+    of those who wait is kept for nobody.
     """
     waiting = (
-        sqlalchemy.select(col(Entry.line_id), col(Entry.offer_id), col(Entry.state))
+        sqlalchemy.select(col(Entry.line_id), col(Entry.offer_id), col(Entry.state), func.min(Entry.quantity))
         .where(col(Entry.sale_id).in_([sale.id for sale in sales]), col(Entry.state).in_(IN_LINE_STATES))
-        .distinct()
+        .group_by(col(Entry.line_id), col(Entry.offer_id), col(Entry.state))
     )
     undrawn = select(Offer.id).where(
         col(Offer.sale_id).in_([sale.id for sale in sales if is_undrawn(sale.terms())]),
     )
     lines = set((await session.exec(undrawn)).all())
-    for line_id, offer_id, entry_state in (await session.exec(waiting)).all():  # type: ignore[call-overload]
-        of_group = line_id.startswith("grp_")
-        lines |= {line_id} if of_group else {offer_id}
+    rows = (await session.exec(waiting)).all()  # type: ignore[call-overload]
+    free = await _count_free(session, sorted({offer_id for _, offer_id, _, _ in rows}))
+    for line_id, offer_id, entry_state, smallest_party in rows:
         if entry_state == EntryState.CALLED:
-            lines.add(offer_id)
+            lines |= {offer_id, line_id}
+        elif free[offer_id] <= 0 or smallest_party <= free[offer_id]:
+            lines.add(line_id if line_id.startswith("grp_") else offer_id)
     return lines
+
+
+async def _count_free(session: AsyncSession, offer_ids: list[str]) -> dict[str, int]:
+    taken = await count_units(session, offer_ids)
+    stocks = await session.exec(select(Offer.id, Offer.stock).where(col(Offer.id).in_(offer_ids)))
+    return {offer_id: stock - taken[offer_id] for offer_id, stock in stocks.all()}
 
 
 async def _stream(session: AsyncSession, statement: Any) -> AsyncIterator[Any]:

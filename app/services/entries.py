@@ -32,12 +32,14 @@ from app.domain.errors import (
     MemberLimit,
     NotSoldOut,
     OfferNotInGroup,
+    OrderLimit,
     SaleNotFound,
     TokenInvalid,
+    WrongKind,
 )
 from app.domain.groups import FINAL_GROUP_STATES
 from app.domain.money import MAX_AMOUNT
-from app.domain.sales import SaleState, check_open, check_quantity, is_undrawn
+from app.domain.sales import SaleKind, SaleState, check_open, check_quantity, is_undrawn
 from app.models import Entry, Group, Member, Offer, Purchase, Sale, Seat
 from app.schemas.entries import EntryCreate, EntryPublic
 from app.schemas.fields import Page
@@ -59,15 +61,18 @@ async def enter(state: State, member_id: str, sale_id: str, body: EntryCreate) -
     """Stand in line: for the draw of a sale, or for an offer that is sold out or a group that is full. Who stands
     there already with the same wish is shown that entry.
 
-    Raises `SaleNotFound`, `OfferNotFound`, the refusals of `check_open`, `OrderLimit`, `AmountTooLarge`,
-    `DrawClosed`, `NotSoldOut`, `GroupNotFound`, `GroupClosed`, `GroupNotFull`, `OfferNotInGroup`,
-    `AlreadyInGroup`, `MemberLimit`, `AlreadyInLine`, `TokenInvalid`, `Busy`.
+    Raises `SaleNotFound`, `OfferNotFound`, `WrongKind` in a bargain sale, the refusals of `check_open`,
+    `OrderLimit`, `AmountTooLarge`, `DrawClosed`, `NotSoldOut`, `GroupNotFound`, `GroupClosed`, `GroupNotFull`,
+    `OfferNotInGroup`, `AlreadyInGroup`, `MemberLimit`, `AlreadyInLine`, `TokenInvalid`, `Busy`.
     """
     # What is beyond doubt costs no transaction: many come before the opening, and many ask again.
     facts = await sale_facts(state, sale_id, body.offer_id)
+    offer = facts.offers[body.offer_id]
+    if facts.terms.kind == SaleKind.BARGAIN:
+        raise WrongKind(kind=SaleKind.BARGAIN)
     check_open(facts.terms, state.clock())
     check_quantity(facts.terms, body.quantity)
-    if facts.offers[body.offer_id].price * body.quantity > MAX_AMOUNT:
+    if max(offer.price, offer.solo_price or 0) * body.quantity > MAX_AMOUNT:
         raise AmountTooLarge(limit=MAX_AMOUNT)
     async with state.database.snapshot() as session:
         lines = {sale_id, body.group_id or body.offer_id}
@@ -128,6 +133,8 @@ async def _enter(state: State, work: Work, sale: Sale | None, one: _Asking) -> E
     if await work.session.get(Member, member_id) is None:
         raise TokenInvalid
     check_open(sale.terms(), work.now)
+    if body.quantity > offer.stock:
+        raise OrderLimit(limit=offer.stock)
     line_id = await _find_line(work, sale, offer, body)
     entry = await _find_entry(work.session, {line_id}, member_id, body)
     if entry is not None:
@@ -178,7 +185,8 @@ async def _find_line(work: Work, sale: Sale, offer: Offer, body: EntryCreate) ->
     if body.group_id is None:
         return offer.id
     group = await work.session.get(Group, body.group_id)
-    if group is None or group.sale_id != sale.id:
+    # A group of one has no seat to wait for.
+    if group is None or group.sale_id != sale.id or sale.kind != SaleKind.GROUP:
         raise GroupNotFound
     if group.product_id != offer.product_id:
         raise OfferNotInGroup

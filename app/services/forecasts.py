@@ -59,7 +59,8 @@ def _terms(sale: Sale, body: ForecastCreate) -> SaleTerms:
     if body.cover_seats is not None:
         tried["rescue"] = replace(terms.rescue, cover_seats=body.cover_seats)
     terms = replace(terms, **tried)
-    check_terms(terms)
+    if tried:
+        check_terms(terms)
     return terms
 
 

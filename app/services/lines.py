@@ -9,7 +9,7 @@
 
 import asyncio
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import groupby
 from operator import attrgetter
 
@@ -23,6 +23,7 @@ from app.domain.errors import (
     DealerUnavailable,
     GroupClosed,
     GroupFull,
+    IdempotencyKeyReused,
     KaituanError,
     SaleNotOpen,
     SalePaused,
@@ -31,7 +32,7 @@ from app.domain.errors import (
 )
 from app.domain.groups import GroupState
 from app.domain.orders import OrderState
-from app.domain.sales import SaleKind, serves_line, smallest
+from app.domain.sales import SaleKind, SaleState, serves_line, smallest
 from app.models import Entry, Group, Offer, Order, Sale, Seat, new_id
 from app.schemas.groups import ClaimCreate
 from app.services import claims, dealing
@@ -53,7 +54,7 @@ LOOKED_AT = 1000
 ROOMS = 100
 """Groups that those in line may be called to, nearest to full."""
 AT_ONCE = 20
-NOT_YET = (UnavailableError, SoldOut, GroupFull, GroupClosed, SalePaused, SaleNotOpen)
+NOT_YET = (SoldOut, GroupFull, GroupClosed, SalePaused, SaleNotOpen)
 """Refusals of a claim that say nothing about its member: the next call looks at the rows again."""
 
 
@@ -135,7 +136,11 @@ async def _read_rooms(work: Work, sale: Sale, offer: Offer, wanted: set[str]) ->
         Group.state == GroupState.OPEN,
         Group.deadline_at > work.now,
     )
-    nearest = await work.session.exec(running.order_by(Group.size - taken, col(Group.id)).limit(ROOMS))
+    # Who waits for no group in particular is not sent to one that leaves them no time to pay.
+    in_time = running.where(
+        Group.deadline_at >= min(work.now + timedelta(seconds=sale.hold_ttl_seconds), sale.closes_at)
+    )
+    nearest = await work.session.exec(in_time.order_by(Group.size - taken, col(Group.id)).limit(ROOMS))
     named = await work.session.exec(running.where(col(Group.id).in_(wanted)))
     free = dict([*nearest.all(), *named.all()])
     seats = await work.session.exec(select(Seat.group_id, Seat.member_id).where(col(Seat.group_id).in_(free)))
@@ -177,20 +182,24 @@ async def serve(state: State, sale_id: str, now: datetime) -> bool:
 
     async def serve_in_turn(party: list[Entry]) -> bool:
         async with gate:
-            return any([await _serve(state, sale.kind, entry, now) for entry in party])
+            return any([await _serve(state, sale, entry, now) for entry in party])
 
     return any(await asyncio.gather(*map(serve_in_turn, parties)))
 
 
-async def _serve(state: State, kind: SaleKind, entry: Entry, now: datetime) -> bool:
+async def _serve(state: State, sale: Sale, entry: Entry, now: datetime) -> bool:
     """Claim for one entry. The first of a new group opens it, the others join."""
     body = ClaimCreate(offer_id=entry.offer_id, quantity=entry.quantity)
     key, group_id = f"{KEY}{entry.id}", entry.group_id or new_id("grp")
     try:
-        await claims.award(state, kind, entry.member_id, entry.sale_id, body, group_id, key)
-    except NOT_YET:
+        await claims.award(state, sale.kind, entry.member_id, entry.sale_id, body, group_id, key)
+    except IdempotencyKeyReused:
+        pass  # its order was made when it was called before, to another group
+    except UnavailableError:
         return False
     except KaituanError as refusal:
+        if isinstance(refusal, NOT_YET) and sale.state != SaleState.ENDED:
+            return False
         async with transaction(state, state.clock()) as work:
             return await _advance(work, entry, EntryState.LOST, refusal.code, group_id=None)
     return await settle(state, entry.id, now)

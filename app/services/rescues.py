@@ -4,15 +4,16 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from itertools import count
 
-from sqlalchemy import delete, func
+from sqlalchemy import delete, func, or_
 from sqlmodel import col, select
 
+from app.domain.entries import IN_LINE_STATES
 from app.domain.groups import GroupState, overdue_reason
 from app.domain.orders import OrderState
 from app.domain.payments import RefundReason
 from app.domain.rescues import OnUnfilled, Outcome, Paid, decide, extended_deadline
 from app.domain.sales import smallest
-from app.models import Group, Order, Sale, Seat
+from app.models import Entry, Group, Order, Sale, Seat
 from app.services import groups, refunds
 from app.services.groups import Seated
 from app.services.locks import lock_group, lock_orders
@@ -70,11 +71,20 @@ async def close(work: Work, group: Group, sale: Sale) -> None:
 
 
 async def _lock_sibling(work: Work, group: Group) -> Group | None:
-    """The running group of the same product that is nearest to full, locked; None when there is none.
+    """The running group of the same product that is nearest to full, locked; None when there is none. One whose
+    free seats are for others who wait for them does not count.
 
     A group is nobody's sibling any more when its own time is up: so two of them never wait for each other.
     """
     taken = select(func.count()).where(Seat.group_id == Group.id).scalar_subquery()
+    kept = (
+        select(Entry.id)
+        .where(
+            or_(col(Entry.line_id) == Group.id, col(Entry.group_id) == Group.id),
+            col(Entry.state).in_(IN_LINE_STATES),
+        )
+        .exists()
+    )
     found = await work.session.exec(
         select(Group.id)
         .where(
@@ -82,6 +92,7 @@ async def _lock_sibling(work: Work, group: Group) -> Group | None:
             Group.product_id == group.product_id,
             Group.state == GroupState.OPEN,
             Group.deadline_at > work.now,
+            ~kept,
         )
         .order_by(col(Group.size) - taken, col(Group.deadline_at), col(Group.id))
         .limit(1),

@@ -24,7 +24,7 @@ from app.domain.errors import (
     SkuNotFound,
 )
 from app.domain.ladders import check_ladder
-from app.domain.sales import SALE_TRANSITIONS, SaleKind, SaleState, check_terms
+from app.domain.sales import SALE_TRANSITIONS, SaleKind, SaleState, check_terms, is_draw_due
 from app.models import Community, Offer, Order, Product, Sale, Sku
 from app.schemas.fields import Page
 from app.schemas.sales import OfferCreate, OfferPublic, OfferUpdate, SaleCreate, SalePublic, SaleUpdate
@@ -82,6 +82,8 @@ async def update_sale(state: State, sale_id: str, body: SaleUpdate) -> SalePubli
                 raise InvalidTerms(field=field, reason="the window of a slot is laid out with its series")
         if published and changes.get("closes_at", sale.closes_at) < sale.closes_at:
             raise SaleNotEditable(field="closes_at")
+        if sale.kind == SaleKind.FLASH and "hold_ttl_seconds" in changes:
+            changes.setdefault("group_ttl_seconds", changes["hold_ttl_seconds"])
         sale.sqlmodel_update(changes | {"changed_at": now})
         check_terms(sale.terms())
         work.session.add(sale)
@@ -164,6 +166,8 @@ async def close_due(state: State, sale_id: str, now: datetime) -> bool:
     async with transaction(state, now) as work:
         sale = await _lock(work, sale_id)
         if sale.state in {SaleState.DRAFT, SaleState.ENDED} or sale.closes_at > now:
+            return False
+        if is_draw_due(sale.terms(), now):  # first it is drawn, and the seed is told
             return False
         await _end(state, work, sale)
         return True

@@ -142,7 +142,7 @@ async def test_nobody_buys_before_the_draw_and_everybody_after_when_some_is_left
 
 
 async def test_one_enters_once_and_may_leave(service: Service) -> None:
-    sale = await drawn_sale(service, stock=1)
+    sale = await drawn_sale(service, stock=2)
     member = await service.member()
     entries = await gather_limited(enter(member, sale) for _ in range(20))
     assert len({entry["id"] for entry in entries}) == 1

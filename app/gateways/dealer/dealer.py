@@ -3,7 +3,7 @@
 import asyncio
 import hashlib
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -252,7 +252,7 @@ class Dealer:
     async def enter(
         self,
         sale_id: str,
-        offer_ids: Iterable[str],
+        offer_ids: Collection[str],
         rules: AdmissionRules,
         member_id: str,
         new_ticket: tuple[str, int],
@@ -274,11 +274,11 @@ class Dealer:
         names = (
             *(keys.terms, keys.line, keys.tickets),
             *(keys.origin("device", new.device or ""), keys.origin("address", new.address or "")),
-            *(keys.proof(new.proof), *(keys.offer(offer_id) for offer_id in offer_ids)),
+            *(keys.proof(new.proof), keys.lines, *(keys.offer(offer_id) for offer_id in offer_ids)),
         )
         arguments: tuple[Part, ...] = (
             *(milliseconds(now), member_id, int(newcomer is not None), _or_empty(rules.admit_per_second)),
-            *(_or_empty(per_device), _or_empty(per_address), proof, *new_ticket),
+            *(_or_empty(per_device), _or_empty(per_address), proof, *new_ticket, *offer_ids),
         )
         verdict, *rest = await self._run(ENTER, names, arguments)
         match verdict:
@@ -288,6 +288,10 @@ class Dealer:
             case b"unloaded":
                 raise Unloaded
         raise _admission_refusal(verdict.decode(), rest)
+
+    async def unspend(self, sale_id: str, ticket: str) -> None:
+        """Let a ticket buy that was dealt with and bought nothing. The key of orders refuses it a second order."""
+        await self._twice("HDEL", Keys(sale_id).tickets, f"used:{ticket}")
 
     async def is_known(self, sale_id: str, member_id: str) -> bool:
         """Whether a member may ever have had an order in a sale. Looked up together with all others who are

@@ -34,6 +34,15 @@ if claim.group_id ~= ARGV[2] then
   end
   claim.group_id, claim.seat = ARGV[2], tonumber(ARGV[3])
   if redis.call('EXISTS', group) == 1 then
+    local g = redis.call('HMGET', group, 'held', 'paid')
+    if tonumber(g[1]) + tonumber(g[2]) == 0 then -- it was taken for empty, and for over, before this was told
+      redis.call('HSET', group, 'open', '1')
+      local expires = redis.call('PEXPIRETIME', claims)
+      if expires > 0 then
+        redis.call('PEXPIREAT', group, expires)
+        redis.call('PEXPIREAT', seats, expires)
+      end
+    end
     redis.call('HSET', group, member, ARGV[1])
     redis.call('HINCRBY', group, count, 1)
     set_bit(seats, claim.seat, 1)

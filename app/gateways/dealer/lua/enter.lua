@@ -1,11 +1,11 @@
 -- Put a member in line for a flash sale, or see how the line stands. Who has had their turn gets a ticket.
 --
 -- KEYS  1 terms (hash)  2 line (hash)  3 tickets (hash)  4 members from this device (set)
---       5 members from this address (set)  6 proof (string)  7 … offers (hashes)
+--       5 members from this address (set)  6 proof (string)  7 lines (set)  8 … offers (hashes)
 -- ARGV  1 now, ms  2 member id, or '' to see only how the line stands  3 '1' to get in line, '0' to look
 --       4 how many are let in each second, or '' for all  5 members from one device, or ''
 --       6 members from one address, or ''  7 '' when no proof is needed, 'missing', or the life of the proof's key, ms
---       8 id of a new ticket  9 its end, Unix time in seconds
+--       8 id of a new ticket  9 its end, Unix time in seconds  10 … ids of the offers
 -- Returns  {'line', phase of the sale, the member's number or 0, how many were let in, how many came, units left,
 --          units taken, ticket id or '', its end} | {'unloaded'} | {code of the refusal, detail}
 -- Replay   a member has one number for ever, and one ticket until it is used or its time is up; a proof is used by
@@ -29,13 +29,17 @@ elseif t[1] == 'paused' then
   phase = 'paused'
 end
 
+-- What is kept for those who wait for it is not there for anybody else.
 local left, all_taken = 0, 0
-for index = 7, #KEYS do
+for index = 8, #KEYS do
   local o = call('HMGET', KEYS[index], 'stock', 'taken')
   if not o[1] then
     return {'unloaded'}
   end
-  left, all_taken = left + math.max(0, tonumber(o[1]) - tonumber(o[2])), all_taken + tonumber(o[2])
+  if call('SISMEMBER', KEYS[7], ARGV[index + 2]) == 0 then
+    left = left + math.max(0, tonumber(o[1]) - tonumber(o[2]))
+  end
+  all_taken = all_taken + tonumber(o[2])
 end
 
 local l = call('HMGET', line, '#came', '#admitted', '#at', member_id)
