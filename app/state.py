@@ -47,6 +47,8 @@ class State:
     address_claims: Limiter
     reading: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(SALES_READ_AT_ONCE))
     """Held while all rows of a sale are read."""
+    forecasting: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(1))
+    """Held while a sale is simulated, which takes the processor for a while."""
     committing: Counter[tuple[str, ...]] = field(default_factory=Counter)
     """Requests whose claims are being committed: whoever repeats one waits for it."""
     known_members: set[str] = field(default_factory=set)

@@ -46,6 +46,8 @@ class Waiting:
     member_id: str
     quantity: int
     group_id: str | None = None
+    over: bool = False
+    """Whether that group has ended: then any other will do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +69,10 @@ class Turns:
 def take_turns(line: Sequence[Waiting], free: int, rooms: Mapping[str, Room], *, size: int, enough: int) -> Turns:
     """Whose turn it is when so many units of an offer are free, in the order of the line.
 
-    A party that does not fit is passed over by those behind it, and keeps its place. Who waits for an offer joins
-    the running group that is nearest to full, or opens one of up to `size`. Who waits for a group gets a seat of
-    it; when `enough` of them wait, they open one together. Nobody is called twice at once.
+    A party that does not fit is passed over by those behind it, and keeps its place. Who waits for an offer
+    joins the running group that is nearest to full, or opens one of up to `size`. Who waits for a group gets a
+    seat of it, or of another when it is over; when `enough` of them wait, they open one together. Nobody is
+    called twice at once.
     """
     seats = {group_id: room.seats for group_id, room in rooms.items()}
     kept = {one.group_id for one in line}
@@ -80,11 +83,12 @@ def take_turns(line: Sequence[Waiting], free: int, rooms: Mapping[str, Room], *,
     for one in line:
         if one.quantity > free or one.member_id in called:
             continue
-        if one.group_id is None:
+        group_id = None
+        if one.group_id is None or one.over:
             group_id = _nearest_to_full(one, rooms, seats, kept)
         elif seats.get(one.group_id, 0) > 0:
             group_id = one.group_id
-        else:
+        if group_id is None and one.group_id is not None:
             others.append(one)
             continue
         if group_id is None:

@@ -10,6 +10,8 @@ from app.domain.errors import InvalidTerms
 
 MAX_SLOTS = 100
 MAX_MINUTES = 24 * 60
+OF_THIS_MACHINE = {"localtime", "posixrules", "Factory"}
+"""Names that say another zone on every machine, or none."""
 
 
 class Window(NamedTuple):
@@ -21,10 +23,13 @@ class Window(NamedTuple):
 
 def find_zone(name: str) -> ZoneInfo:
     """A time zone by its IANA name. Raises `InvalidTerms`."""
+    wrong = InvalidTerms(field="timezone", reason="must be an IANA time zone, e.g. Asia/Shanghai")
+    if name in OF_THIS_MACHINE:
+        raise wrong
     try:
         return ZoneInfo(name)
     except (KeyError, ValueError, OSError) as error:  # the last for the name of a folder of zones
-        raise InvalidTerms(field="timezone", reason="must be an IANA time zone, e.g. Asia/Shanghai") from error
+        raise wrong from error
 
 
 def lay_out(first_day: date, last_day: date, times: Sequence[time], minutes: int, zone: ZoneInfo) -> list[Window]:

@@ -50,7 +50,8 @@ async def simulate(state: State, sale_id: str, body: ForecastCreate) -> Forecast
         check_quantity(terms, step.quantity)
         if max(offer.value for offer in offers) * step.quantity > MAX_AMOUNT:
             raise AmountTooLarge(limit=MAX_AMOUNT)
-    return await asyncio.to_thread(_forecast, sale, terms, offers, body)
+    async with state.forecasting:
+        return await asyncio.to_thread(_forecast, sale, terms, offers, body)
 
 
 def _terms(sale: Sale, body: ForecastCreate) -> SaleTerms:

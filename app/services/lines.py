@@ -30,7 +30,7 @@ from app.domain.errors import (
     SoldOut,
     UnavailableError,
 )
-from app.domain.groups import GroupState
+from app.domain.groups import FINAL_GROUP_STATES, GroupState
 from app.domain.orders import OrderState
 from app.domain.sales import SaleKind, SaleState, serves_line, smallest
 from app.models import Entry, Group, Offer, Order, Sale, Seat, new_id
@@ -90,7 +90,10 @@ async def _call(work: Work, sale: Sale, offer: Offer) -> bool:
         free -= entry.quantity
         if room is not None and entry.group_id:
             rooms[entry.group_id] = Room(seats - 1, [*room.members, entry.member_id])
-    waiting = [Waiting(row.id, row.member_id, row.quantity, _waits_for(row)) for row in line]
+    over = await _groups_over(work.session, wanted)
+    waiting = [
+        Waiting(row.id, row.member_id, row.quantity, _waits_for(row), over=row.line_id in over) for row in line
+    ]
     turns = take_turns(waiting, free, rooms, size=sale.group_size, enough=smallest(sale.terms()))
     by_id = {row.id: row for row in line}
     targets = [(one, group_id) for one, group_id in turns.joins]
@@ -104,6 +107,13 @@ async def _call(work: Work, sale: Sale, offer: Offer) -> bool:
 
 def _waits_for(entry: Entry) -> str | None:
     return entry.line_id if entry.line_id.startswith("grp_") else None
+
+
+async def _groups_over(session: AsyncSession, group_ids: set[str]) -> set[str]:
+    found = await session.exec(
+        select(Group.id).where(col(Group.id).in_(group_ids), col(Group.state).in_(FINAL_GROUP_STATES)),
+    )
+    return set(found.all())
 
 
 async def _read_called(session: AsyncSession, offer_id: str) -> Sequence[Entry]:

@@ -27,6 +27,7 @@ from app.domain.errors import (
     SaleEnded,
     SaleNotFound,
     TokenInvalid,
+    WrongKind,
 )
 from app.domain.groups import FailReason, GroupState
 from app.domain.money import MAX_AMOUNT
@@ -40,7 +41,7 @@ from tests.guards.claims import AWAY, code
 from tests.guards.claims import lines as defences
 from tests.guards.cuts import Cut, cuts, notices
 from tests.guards.world import World
-from tests.service import FLASH, Member
+from tests.service import BARGAIN, FLASH, Member
 from tests.service import Sale as Offered
 
 ENTRIES, LINES, DRAWS = "app.services.entries", "app.services.lines", "app.services.draws"
@@ -89,6 +90,11 @@ async def state_of(world: World, entry: EntryPublic) -> str:
         "(terms.allocation == Allocation.DRAW) != (terms.draws_at is not None)",
         "terms.draws_at is not None and (not terms.opens_at < terms.draws_at < terms.closes_at)",
     ),
+    Cut(
+        "app.domain.sales._check_draw",
+        "terms.closes_at - terms.draws_at < timedelta(seconds=terms.hold_ttl_seconds)",
+        "False",
+    ),
     Cut("app.domain.sales._check_draw", "not 1 <= terms.max_weight <= MAX_WEIGHT", "False"),
 )
 async def a_draw_has_its_terms(world: World) -> None:
@@ -100,11 +106,47 @@ async def a_draw_has_its_terms(world: World) -> None:
         {"kind": SaleKind.GROUP, "group_size": 2},
         {"draws_at": None},
         {"draws_at": terms.opens_at},
+        {"closes_at": (terms.draws_at or terms.opens_at) + timedelta(seconds=terms.hold_ttl_seconds - 1)},
         {"max_weight": 0},
         {"max_weight": 6},
     ):
         with pytest.raises(InvalidTerms):
             check_terms(replace(terms, **wrong))
+
+
+@notices(
+    *cuts(f"{ENTRIES}.enter", "facts.terms.kind == SaleKind.BARGAIN"),
+    *cuts(f"{ENTRIES}._enter", "body.quantity > offer.stock"),
+    *cuts(f"{ENTRIES}._find_line", "sale.kind != SaleKind.GROUP"),
+)
+async def a_line_is_for_what_one_can_have(world: World) -> None:
+    with pytest.raises(WrongKind):
+        await stand(world, await world.service.sale(stocks=[1], **BARGAIN))
+    sale = await world.service.sale(stocks=[1], **FLASH)
+    with pytest.raises(OrderLimit):
+        await stand(world, sale, quantity=2)
+    group_id = (await world.friend.buy(sale)).json()["group"]["id"]
+    with pytest.raises(GroupNotFound):
+        await stand(world, sale, group_id=group_id)
+
+
+@notices(Cut(f"{LINES}._serve", "isinstance(refusal, NOT_YET) and sale.state != SaleState.ENDED", "False"))
+async def a_group_that_closes_costs_nobody_their_turn(world: World) -> None:
+    sale, group_id = await full(world)
+    entry = await stand(world, sale, group_id=group_id)
+    async with world.work() as work:
+        row = await work.session.get_one(Entry, entry.id)
+        await lines._advance(work, row, EntryState.CALLED, group_id=group_id)
+        group = await work.session.get_one(Group, group_id)
+        await groups.end(work, group, GroupState.FAILED, ended_at=work.now, fail_reason=FailReason.DEADLINE)
+    await lines.serve(world.state, sale.id, world.service.clock())
+    assert await state_of(world, entry) == EntryState.CALLED
+
+
+@notices(*cuts("app.services.sales.close_due", "is_draw_due(sale.terms(), now)"))
+async def a_sale_is_drawn_before_it_ends(world: World) -> None:
+    sale = await drawn(world)
+    assert not await sales.close_due(world.state, sale.id, world.service.clock() + timedelta(days=9))
 
 
 @notices(
@@ -116,7 +158,7 @@ async def what_is_drawn_is_not_bought(world: World) -> None:
 
 @notices(
     *cuts(f"{ENTRIES}._enter", "await work.session.get(Member, member_id) is None"),
-    *cuts(f"{ENTRIES}.enter", "facts.offers[body.offer_id].price * body.quantity > MAX_AMOUNT"),
+    *cuts(f"{ENTRIES}.enter", "max(offer.price, offer.solo_price or 0) * body.quantity > MAX_AMOUNT"),
     *defences(
         Cut(f"{ENTRIES}._enter", "check_open(sale.terms(), work.now)", "None"),
         Cut(f"{ENTRIES}.enter", "check_open(facts.terms, state.clock())", "None"),
@@ -124,7 +166,7 @@ async def what_is_drawn_is_not_bought(world: World) -> None:
     Cut(f"{ENTRIES}.enter", "check_quantity(facts.terms, body.quantity)", "None"),
 )
 async def one_enters_what_there_is(world: World) -> None:
-    sale, draft = await drawn(world), await drawn(world, publish=False)
+    sale, draft = await drawn(world, stocks=[9]), await drawn(world, stocks=[9], publish=False)
     sku_id = draft.body["offers"][0]["sku_id"]
     with pytest.raises(SaleNotFound):
         await stand(world, draft)

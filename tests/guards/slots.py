@@ -17,6 +17,12 @@ DAY = date(2100, 1, 1)
 BODY = SlotsCreate(first_day=DAY, last_day=DAY, times=["10:00"], minutes=60, timezone="Asia/Shanghai")
 
 
+@notices(*cuts(f"{DOMAIN}.find_zone", "name in OF_THIS_MACHINE"))
+async def a_zone_is_the_same_everywhere(_world: World) -> None:
+    with pytest.raises(InvalidTerms):
+        find_zone("localtime")
+
+
 @notices(*cuts(f"{SLOTS}.lay_out_slots", "first.allocation == Allocation.DRAW"))
 async def a_draw_has_no_slots(world: World) -> None:
     draws_at = (world.service.clock() + timedelta(hours=1)).isoformat()

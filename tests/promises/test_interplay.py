@@ -216,3 +216,20 @@ async def test_a_coupon_and_a_rescue_leave_the_money_right(service: Service) -> 
         assert sum(refund["amount"] for refund in now["refunds"]) == now["amount"]
     assert (await service.ops("GET", f"coupons/{coupon['id']}")).json()["left"] == 10
     assert await service.violations() == []
+
+
+async def test_who_waited_for_a_group_that_is_over_fills_another(service: Service) -> None:
+    sale = await service.sale(group_size=2, stocks=[10])
+    leader, friend, other, waiting = await service.members(4)
+    opened = (await leader.open(sale)).json()
+    joined = (await friend.join(sale, opened["group"]["id"])).json()
+    entry = await wait(waiting, sale, group_id=opened["group"]["id"])
+    another = (await other.open(sale)).json()["group"]["id"]
+    await service.tick()
+    assert await states((waiting, entry)) == ["waiting"]
+    for member, claim in ((leader, opened), (friend, joined)):
+        await member.pay(claim["order"]["id"])
+    await service.tick()
+    assert await states((waiting, entry)) == ["offered"]
+    assert (await service.group(another))["held"] == 2
+    assert await service.violations() == []
