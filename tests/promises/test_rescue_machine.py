@@ -144,7 +144,7 @@ def test_no_money_is_lost_whatever_members_wish(
             run_state_machine_as_test(
                 type("Groups", (Groups,), {"service": service, "runner": runner}),
                 settings=settings(
-                    max_examples=12,
+                    max_examples=6,
                     stateful_step_count=25,
                     deadline=None,
                     suppress_health_check=list(HealthCheck),
