@@ -6,7 +6,6 @@ crowd with each way to sell. Prints the table of fairness.md.
 
 import argparse
 import asyncio
-import json
 import os
 import random
 import resource
@@ -22,6 +21,7 @@ from uuid import uuid4
 
 import httpx
 
+from app.demo.crowd import Crowd, Reply, open_crowd
 from app.services.sample import SAMPLE_KEY
 
 EARLY_SECONDS, PEOPLE_SECONDS, WINDOW_SECONDS = 0.5, 5.0, 30.0
@@ -30,51 +30,27 @@ AGAIN = {"sale_not_open", "rate_limited", "busy", "database_unavailable"}
 """Refusals after which one asks again."""
 LEAD_SECONDS = 15.0
 """How long before its opening a sale is drawn up: publishing it may take a while."""
+CONNECTIONS = 1000
+"""Of the bots, and of the people."""
 HANDS = 3
 """Requests that each bot has under way at the same time, all with keys of their own."""
 Json = dict[str, Any]
-Answer = tuple[int, Json]
-
-
-class Lines:
-    """Connections that a crowd shares, each with one request at a time. As little client as possible: the crowd
-    and the service run on the same machine.
-    """
-
-    def __init__(self, port: int, count: int) -> None:
-        self.port = port
-        self.gate = asyncio.Semaphore(count)
-        self.idle: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
-
-    async def post(self, path: str, body: Json, token: str = "") -> Answer:
-        """Send a request with a key of its own; returns the status and what was answered."""
-        content = json.dumps(body)
-        head = f"POST {path} HTTP/1.1\r\nhost: here\r\nidempotency-key: {uuid4().hex}\r\n"
-        head += f"authorization: Bearer {token}\r\n" if token else ""
-        head += f"content-type: application/json\r\ncontent-length: {len(content)}\r\n\r\n"
-        async with self.gate:
-            line = self.idle.pop() if self.idle else await asyncio.open_connection("127.0.0.1", self.port)
-            reader, writer = line
-            writer.write((head + content).encode())
-            told = (await reader.readuntil(b"\r\n\r\n")).decode()
-            length = next(row for row in told.lower().split("\r\n") if row.startswith("content-length"))
-            answer = await reader.readexactly(int(length.partition(":")[2]))
-            self.idle.append(line)
-        return int(told.split()[1]), json.loads(answer)
 
 
 @dataclass(slots=True)
 class Someone:
     """A bot or a person, logged in."""
 
-    lines: Lines
-    token: str
+    crowd: Crowd
+    number: int
     bot: bool
+    token: str = ""
     units: int = 0
 
-    async def post(self, path: str, body: Json) -> Answer:
-        """Ask the service for something."""
-        return await self.lines.post(path, body, self.token)
+    async def post(self, path: str, body: Json) -> Reply:
+        """Ask the service for something, once, with a key of its own."""
+        reply, _ = await self.crowd.ask("POST", path, self.number, token=self.token, key=uuid4().hex, body=body)
+        return reply
 
 
 Ask = Callable[[Someone, Json], Awaitable[bool]]
@@ -165,14 +141,15 @@ async def rush(crowd: list[Someone], sale: Json, opens_at: datetime, ask: Ask) -
     await asyncio.gather(*map(come, crowd))
 
 
-async def gather_crowd(port: int, each: int) -> list[Someone]:
+async def gather_crowd(bots: Crowd, people: Crowd, each: int) -> list[Someone]:
     """So many bots and so many people, who do not stand in each other's way before they reach the service."""
-    lines = {True: Lines(port, 1000), False: Lines(port, 1000)}
 
     async def log_in(number: int) -> Someone:
         bot = number % 2 == 0
-        _, session = await lines[bot].post("/v1/sessions", {"provider": "dev", "code": f"crowd-{number}"})
-        return Someone(lines[bot], session["access_token"], bot=bot)
+        someone = Someone(bots if bot else people, number, bot)
+        session = await someone.post("/v1/sessions", {"provider": "dev", "code": f"crowd-{number}"})
+        someone.token = session.body["access_token"]
+        return someone
 
     return list(await asyncio.gather(*map(log_in, range(2 * each))))
 
@@ -209,8 +186,13 @@ async def main(each: int, stock: int, port: int) -> None:
     print()
     print("| allocation | units people got | their share |")
     print("|---|---|---|")
-    async with running(port) as url, httpx.AsyncClient(base_url=url, timeout=60) as http:
-        shop = Shop(http, await gather_crowd(port, each))
+    async with (
+        running(port) as url,
+        open_crowd(url, CONNECTIONS) as bots,
+        open_crowd(url, CONNECTIONS) as people,
+        httpx.AsyncClient(base_url=url, timeout=60) as http,
+    ):
+        shop = Shop(http, await gather_crowd(bots, people, each))
         for name, sell in (("fastest", shop.fastest), ("draw", shop.draw)):
             for someone in shop.crowd:
                 someone.units = 0

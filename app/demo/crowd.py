@@ -55,6 +55,23 @@ class Crowd:
 
         Raises `OSError` when the connection is lost again and again.
         """
+        for _ in range(PATIENCE):
+            try:
+                reply, headers = await self.ask(method, path, number, token=token, key=key, body=body)
+            except (OSError, asyncio.IncompleteReadError):
+                self.put_off[0] += 1
+                await asyncio.sleep(0.5)
+                continue
+            if reply.status not in PATIENT:
+                return reply
+            self.put_off[reply.status] += 1
+            await asyncio.sleep(float(headers.get("retry-after", 1)))
+        raise ConnectionError(f"{method} {path} was put off {PATIENCE} times")
+
+    async def ask(
+        self, method: str, path: str, number: int, *, token: str = "", key: str = "", body: Any = None
+    ) -> tuple[Reply, Mapping[str, str]]:
+        """The answer to a request that is sent once, and its headers. Raises `OSError`, `IncompleteReadError`."""
         content = b"" if body is None else orjson.dumps(body)
         request = (
             f"{method} {path} HTTP/1.1\r\nhost: {self.host}\r\nx-forwarded-for: {address_of(number)}\r\n"
@@ -64,18 +81,8 @@ class Crowd:
             + (f"idempotency-key: {key}\r\n" if key else "")
             + "\r\n"
         ).encode() + content
-        for _ in range(PATIENCE):
-            try:
-                status, headers, answer = await self._ask(request)
-            except (OSError, asyncio.IncompleteReadError):
-                self.put_off[0] += 1
-                await asyncio.sleep(0.5)
-                continue
-            if status not in PATIENT:
-                return Reply(status, orjson.loads(answer or b"{}"))
-            self.put_off[status] += 1
-            await asyncio.sleep(float(headers.get("retry-after", 1)))
-        raise ConnectionError(f"{method} {path} was put off {PATIENCE} times")
+        status, headers, answer = await self._ask(request)
+        return Reply(status, orjson.loads(answer or b"{}")), headers
 
     @property
     def lines_left(self) -> int:

@@ -38,6 +38,11 @@ SERVED_ENTRY_STATES = frozenset({EntryState.OFFERED, EntryState.TAKEN, EntryStat
 """States of those whose turn came: they have, or had, an order."""
 
 
+def awaited_group(line_id: str) -> str | None:
+    """The group in whose line one waits for a seat; None in the line of an offer or a draw."""
+    return line_id if line_id.startswith("grp_") else None
+
+
 @dataclass(frozen=True, slots=True)
 class Waiting:
     """Somebody in line for an offer, or for a seat in one group. Their party is served whole or not at all."""

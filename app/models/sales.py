@@ -8,7 +8,7 @@ from sqlmodel import Field, SQLModel
 
 from app.domain.admissions import AdmissionRules
 from app.domain.bargains import BargainRules
-from app.domain.draws import MAX_WEIGHT
+from app.domain.draws import MAX_WEIGHT, hash_seed
 from app.domain.ladders import Step
 from app.domain.money import MAX_AMOUNT
 from app.domain.rescues import RescueRules
@@ -87,6 +87,11 @@ class Sale(SQLModel, table=True):
     """The rules of its entrance, as in `AdmissionRules`; what is not named has its default."""
     created_at: datetime
     changed_at: datetime
+
+    @property
+    def seed_hash(self) -> str | None:
+        """What is published of the seed of its draw."""
+        return None if self.seed is None else hash_seed(bytes.fromhex(self.seed))
 
     def terms(self) -> SaleTerms:
         """The sale's rules, as the domain reads them."""

@@ -25,7 +25,7 @@ from app.domain.errors import (
     WrongKind,
 )
 from app.routers.examples import ADMISSION
-from app.routers.limits import ClaimHeadersDep
+from app.routers.limits import ClaimHeadersDep, address_in
 from app.routers.live import LINE, MAX_WAIT_SECONDS, noticed
 from app.routers.problems import problems
 from app.schemas.admissions import AdmissionCreate, AdmissionPublic, ChallengePublic
@@ -67,7 +67,7 @@ async def get_in_line(
     """Also before it opens. You keep your place, however often you call. Whoever has had their turn is `admitted`
     and gets a ticket, one at a time: a new one when the last is used or has expired.
     """
-    address = request.client.host if request.client else ""
+    address = address_in(request.scope)
     return _answer(await admissions.enter(state, member_id, sale_id, body, address), limits)
 
 
@@ -110,12 +110,12 @@ async def get_challenge(
     return await admissions.challenge(state, member_id, sale_id)
 
 
-def entry_headers(admission: AdmissionPublic) -> dict[str, str]:
+def admission_headers(admission: AdmissionPublic) -> dict[str, str]:
     """The headers of an answer, besides its type."""
     advice = {} if admission.ask_again_seconds is None else {"retry-after": str(admission.ask_again_seconds)}
     return {"cache-control": "no-store"} | advice
 
 
 def _answer(admission: AdmissionPublic, headers: dict[str, str]) -> Response:
-    headers = headers | entry_headers(admission)
+    headers = headers | admission_headers(admission)
     return Response(admission.model_dump_json(), headers=headers, media_type="application/json")

@@ -9,14 +9,14 @@ import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import nullcontext
 from functools import lru_cache
-from typing import cast
+from typing import TypeVar, cast
 
 from pydantic import ValidationError
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.domain.errors import KaituanError
-from app.routers.admissions import entry_headers
-from app.routers.limits import count_claim
+from app.routers.admissions import admission_headers
+from app.routers.limits import address_in, count_claim
 from app.routers.live import noticed
 from app.routers.problems import problem_template, refusal_of
 from app.routers.shown import is_known, view_headers
@@ -39,6 +39,9 @@ WAIT = re.compile(rb"(?:wait=([12]?[0-9]|30))?")
 JSON = (b"content-type", b"application/json")
 
 Claim = Callable[[State, str, str, ClaimCreate, str], Awaitable[bytes]]
+Answer = tuple[int, list[tuple[bytes, bytes]], bytes]
+"""Status, headers besides the type, body."""
+Body = TypeVar("Body")
 Show = Callable[[State, str, str | None], Awaitable[View]]
 
 
@@ -88,26 +91,53 @@ async def _claim(claim: Claim, id_: str, scope: Scope, receive: Receive, send: S
     """Serve a claim and return None; or return what the declared route has to receive."""
     headers = _headers(scope)
     key = headers.get(b"idempotency-key", b"")
+    if not REQUEST_KEY.fullmatch(key):
+        return receive
+
+    async def serve(state: State, member_id: str, body: ClaimCreate) -> Answer:
+        return 201, [], await claim(state, member_id, id_, body, key.decode())
+
+    return await _post(headers, _parse, serve, scope, receive, send)
+
+
+async def _enter(sale_id: str, scope: Scope, receive: Receive, send: Send) -> Receive | None:
+    """Put somebody in line and return None; or return what the declared route has to receive."""
+
+    async def serve(state: State, member_id: str, body: AdmissionCreate) -> Answer:
+        return _shown_admission(await admissions.enter(state, member_id, sale_id, body, address_in(scope)))
+
+    return await _post(_headers(scope), AdmissionCreate.model_validate_json, serve, scope, receive, send)
+
+
+async def _post(
+    headers: Mapping[bytes, bytes],
+    parse: Callable[[bytes], Body],
+    serve: Callable[[State, str, Body], Awaitable[Answer]],
+    scope: Scope,
+    receive: Receive,
+    send: Send,
+) -> Receive | None:
+    """Serve what counts as a claim and return None; or return what the declared route has to receive."""
     state, member_id = _viewer(scope, headers)
-    if member_id is None or not REQUEST_KEY.fullmatch(key) or not _has_short_json(headers):
+    if member_id is None or not _has_short_json(headers):
         return receive
     content = await _read(receive)
     if content is None:
         return receive  # the caller has gone
     try:
-        body = _parse(content)
+        body = parse(content)
     except ValidationError:
         return _after(content, receive)
-    limits, too_many = count_claim(state, member_id, _address(scope))
+    limits, too_many = count_claim(state, member_id, address_in(scope))
     refusal: KaituanError | None = too_many
     extra = [(name.encode(), value.encode()) for name, value in limits.items()]
     if refusal is None:
         try:
-            answer = await claim(state, member_id, id_, body, key.decode())
+            status, more, answer = await serve(state, member_id, body)
         except Exception as error:  # noqa: BLE001 - nobody is above us
             refusal = refusal_of(error)
     if refusal is None:
-        await _send(send, 201, [JSON, *extra], answer)
+        await _send(send, status, [JSON, *extra, *more], answer)
     else:
         await _refuse(refusal, headers, send, extra)
     return None
@@ -124,33 +154,6 @@ def _has_short_json(headers: Mapping[bytes, bytes]) -> bool:
     )
 
 
-async def _enter(sale_id: str, scope: Scope, receive: Receive, send: Send) -> Receive | None:
-    """Put somebody in line and return None; or return what the declared route has to receive."""
-    headers = _headers(scope)
-    state, member_id = _viewer(scope, headers)
-    if member_id is None or not _has_short_json(headers):
-        return receive
-    content = await _read(receive)
-    if content is None:
-        return receive  # the caller has gone
-    try:
-        body = AdmissionCreate.model_validate_json(content)
-    except ValidationError:
-        return _after(content, receive)
-    limits, too_many = count_claim(state, member_id, _address(scope))
-    extra = [(name.encode(), value.encode()) for name, value in limits.items()]
-    if too_many is not None:
-        await _refuse(too_many, headers, send, extra)
-        return None
-    try:
-        admission = await admissions.enter(state, member_id, sale_id, body, _address(scope))
-    except Exception as error:  # noqa: BLE001 - nobody is above us
-        await _refuse(refusal_of(error), headers, send, extra)
-    else:
-        await _send_entry(send, admission, extra)
-    return None
-
-
 async def _wait(sale_id: str, scope: Scope, receive: Receive, send: Send) -> Receive | None:
     """Tell somebody how they stand in line and return None; or return what the declared route has to receive."""
     headers, wait = _headers(scope), WAIT.fullmatch(scope["query_string"])
@@ -160,28 +163,26 @@ async def _wait(sale_id: str, scope: Scope, receive: Receive, send: Send) -> Rec
     settings, waiter, seconds = state.settings, Waiter(), int(wait[1] or 0)
     try:
         with (
-            state.live.admitted(_address(scope), settings.live_connections, settings.live_connections_per_address),
+            state.live.admitted(
+                address_in(scope), settings.live_connections, settings.live_connections_per_address
+            ),
             noticed(receive, waiter) if seconds else nullcontext(),
         ):
             admission = await admissions.look(state, member_id, sale_id, waiter, seconds)
     except Exception as error:  # noqa: BLE001 - nobody is above us
         await _refuse(refusal_of(error), headers, send)
     else:
-        await _send_entry(send, admission, [])
+        status, more, answer = _shown_admission(admission)
+        await _send(send, status, [JSON, *more], answer)
     return None
 
 
 ADMISSION = {"POST": _enter, "GET": _wait}
 
 
-async def _send_entry(send: Send, admission: AdmissionPublic, extra: Sequence[tuple[bytes, bytes]]) -> None:
-    advice = [(name.encode(), value.encode()) for name, value in entry_headers(admission).items()]
-    await _send(send, 200, [JSON, *extra, *advice], admission.model_dump_json().encode())
-
-
-def _address(scope: Scope) -> str:
-    client = scope.get("client")
-    return client[0] if client else ""
+def _shown_admission(admission: AdmissionPublic) -> Answer:
+    advice = [(name.encode(), value.encode()) for name, value in admission_headers(admission).items()]
+    return 200, advice, admission.model_dump_json().encode()
 
 
 @lru_cache(maxsize=1024)

@@ -3,12 +3,19 @@
 from typing import Annotated
 
 from fastapi import Depends, Request
+from starlette.types import Scope
 
 from app.deps import MemberDep, StateDep
 from app.domain.errors import RateLimited
 from app.limiting import Allowance
 from app.routers.problems import tell_always
 from app.state import State
+
+
+def address_in(scope: Scope) -> str:
+    """The address a request comes from; empty when the server does not know it."""
+    client = scope.get("client")
+    return client[0] if client else ""
 
 
 def count_claim(state: State, member_id: str, address: str) -> tuple[dict[str, str], RateLimited | None]:
@@ -35,7 +42,7 @@ def _headers(allowance: Allowance) -> dict[str, str]:
 
 async def get_claim_headers(state: StateDep, member_id: MemberDep, request: Request) -> dict[str, str]:
     """Count this request as a claim. Raises `RateLimited`."""
-    headers, refusal = count_claim(state, member_id, request.client.host if request.client else "")
+    headers, refusal = count_claim(state, member_id, address_in(request.scope))
     tell_always(request, headers)
     if refusal is not None:
         raise refusal

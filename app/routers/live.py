@@ -12,6 +12,7 @@ from starlette.types import Receive, Scope, Send
 
 from app.deps import StateDep
 from app.domain.errors import BargainNotFound, GroupNotFound, TooManyConnections
+from app.routers.limits import address_in
 from app.routers.problems import problems
 from app.schemas.bargains import BargainChanges
 from app.schemas.fields import BargainId, GroupId
@@ -73,7 +74,7 @@ async def take_line(connection: HTTPConnection, state: StateDep) -> AsyncIterato
 
     Raises `Busy`, `TooManyConnections`.
     """
-    settings, address = state.settings, connection.client.host if connection.client else ""
+    settings, address = state.settings, address_in(connection.scope)
     with state.live.admitted(address, settings.live_connections, settings.live_connections_per_address):
         yield
 

@@ -21,10 +21,10 @@ from app.domain.admissions import (
     network_of,
     people_before,
 )
-from app.domain.errors import Busy, DeviceMissing, NotInLine, ProofNotWanted
+from app.domain.errors import DeviceMissing, NotInLine, ProofNotWanted
 from app.domain.orders import PAID_SEAT_STATES
 from app.domain.sales import SaleKind, check_drawn, check_kind
-from app.gateways.dealer import Newcomer, Stand, Unloaded
+from app.gateways.dealer import Newcomer, Stand
 from app.models import Order, new_id
 from app.schemas.admissions import AdmissionCreate, AdmissionPublic, ChallengePublic
 from app.services import dealing
@@ -33,8 +33,6 @@ from app.services.queues import Queue, Waiter
 from app.services.terms import SaleFacts, find_sale
 from app.services.tickets import Ticket, sign_ticket
 from app.state import State
-
-ATTEMPTS = 5
 
 
 async def enter(state: State, member_id: str, sale_id: str, body: AdmissionCreate, address: str) -> AdmissionPublic:
@@ -96,16 +94,12 @@ async def _flash_sale(state: State, sale_id: str) -> SaleFacts:
 
 
 async def _stand(state: State, sale: SaleFacts, member_id: str, newcomer: Newcomer | None = None) -> Stand:
-    for _ in range(ATTEMPTS):
-        if sale.id in state.dealer.sold_without:
-            await dealing.reload(state, sale.id)
+    async def ask() -> Stand:
         now, rules = state.clock(), sale.terms.admission
         new_ticket = new_id("tkt"), int(now.timestamp()) + rules.ticket_seconds
-        try:
-            return await state.dealer.enter(sale.id, sale.offers, rules, member_id, new_ticket, now, newcomer)
-        except Unloaded:
-            await dealing.reload(state, sale.id)
-    raise Busy
+        return await state.dealer.enter(sale.id, sale.offers, rules, member_id, new_ticket, now, newcomer)
+
+    return await dealing.when_loaded(state, sale.id, ask)
 
 
 def _line(state: State, sale_id: str) -> Queue:

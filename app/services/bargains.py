@@ -35,17 +35,17 @@ from app.domain.errors import (
     HelpLimit,
     KaituanError,
     OfferNotFound,
-    SaleNotFound,
     SelfHelp,
     TokenInvalid,
 )
 from app.domain.members import mask_name
-from app.domain.sales import SaleKind, SaleState, check_kind, check_open
+from app.domain.sales import SaleKind, check_kind, check_open
 from app.models import Bargain, Cut, Help, Member, Offer, Sale
 from app.schemas.bargains import BargainCreate, BargainPublic, BargainSummary, CutAnswer, CutPublic
 from app.schemas.fields import Page
 from app.services.locks import lock_bargain, lock_running_bargains
 from app.services.pages import read_page
+from app.services.terms import published_sale
 from app.services.transactions import Work, transaction
 from app.state import State
 
@@ -69,9 +69,7 @@ async def start(state: State, member_id: str, sale_id: str, body: BargainCreate)
     Raises `SaleNotFound`, `WrongKind`, those of `check_open`, `OfferNotFound`, `TokenInvalid`, `Busy`.
     """
     async with transaction(state, state.clock()) as work:
-        sale = await work.session.get(Sale, sale_id)
-        if sale is None or sale.state == SaleState.DRAFT:
-            raise SaleNotFound
+        sale = await published_sale(work.session, sale_id)
         check_kind(sale.terms(), SaleKind.BARGAIN)
         check_open(sale.terms(), work.now)
         offer = await work.session.get(Offer, body.offer_id)

@@ -189,11 +189,11 @@ async def _commit(state: State, drafts: Sequence[Draft], *, wait: bool) -> list[
         bargains = await _lock_bargains(bulk, drafts, wait=wait)
         batch = _Batch(state.clock(), groups, bargains)
         batch.strangers = await _strangers(state, bulk, drafts)
-        redeeming = [draft.want for draft in drafts if draft.want.voucher is not None]
+        redeeming = [
+            (voucher, draft.want.asked.member_id) for draft in drafts if (voucher := draft.want.voucher) is not None
+        ]
         if redeeming:
-            batch.redemptions = await find_places(
-                bulk, [(want.voucher, want.asked.member_id) for want in redeeming if want.voucher is not None]
-            )
+            batch.redemptions = await find_places(bulk, redeeming)
         outcomes = [batch.add(draft) for draft in drafts]
         await batch.write(bulk)
     for group in batch.rows[Group]:

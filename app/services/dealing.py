@@ -2,18 +2,19 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 import sqlalchemy
 from sqlalchemy import func
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from app.domain.entries import IN_LINE_STATES, EntryState
+from app.domain.entries import IN_LINE_STATES, EntryState, awaited_group
 from app.domain.errors import Busy, DealerUnavailable, GroupClosed, SaleNotFound
 from app.domain.groups import FINAL_GROUP_STATES
 from app.domain.orders import ACTIVE_ORDER_STATES, PAID_SEAT_STATES, OrderState
@@ -24,6 +25,7 @@ from app.services.terms import is_over
 from app.state import State
 
 log = logging.getLogger(__name__)
+Told = TypeVar("Told")
 LOAD_ATTEMPTS = 5
 LOADS_AT_ONCE = 16
 """Most of them wait for another process; `State.reading` bounds those that read."""
@@ -46,18 +48,33 @@ async def deal(state: State, request: ClaimRequest, now: datetime) -> tuple[Clai
     `Busy` when the sale cannot be kept loaded.
     """
     try:
-        for _ in range(LOAD_ATTEMPTS):
-            if request.sale_id in state.dealer.sold_without:
-                await _load_once(state, request.sale_id)
-            try:
-                return await state.dealer.deal(request, now)
-            except Unloaded:
-                # Groups that are over are not loaded any more.
-                if request.new_deadline_at is None and await is_over(state, request.group_id):
-                    raise Refused(GroupClosed(), known=True) from None
-                await _load_once(state, request.sale_id)
+        return await when_loaded(state, request.sale_id, partial(_deal, state, request, now))
     except DealerUnavailable:
         return None
+
+
+async def _deal(state: State, request: ClaimRequest, now: datetime) -> tuple[Claim, bool]:
+    try:
+        return await state.dealer.deal(request, now)
+    except Unloaded:
+        # Groups that are over are not loaded any more.
+        if request.new_deadline_at is None and await is_over(state, request.group_id):
+            raise Refused(GroupClosed(), known=True) from None
+        raise
+
+
+async def when_loaded(state: State, sale_id: str, ask: Callable[[], Awaitable[Told]]) -> Told:
+    """What the dealer says of a sale, which is loaded when Redis does not have it, or sold without Redis.
+
+    Raises what `ask` raises but `Unloaded`; `Busy` when the sale cannot be kept loaded, `DealerUnavailable`.
+    """
+    for _ in range(LOAD_ATTEMPTS):
+        if sale_id in state.dealer.sold_without:
+            await _load_once(state, sale_id)
+        try:
+            return await ask()
+        except Unloaded:
+            await _load_once(state, sale_id)
     raise Busy
 
 
@@ -187,7 +204,7 @@ async def read_lines(session: AsyncSession, sales: Sequence[Sale]) -> set[str]:
         if entry_state == EntryState.CALLED:
             lines |= {offer_id, line_id}
         elif free[offer_id] <= 0 or smallest_party <= free[offer_id]:
-            lines.add(line_id if line_id.startswith("grp_") else offer_id)
+            lines.add(awaited_group(line_id) or offer_id)
     return lines
 
 

@@ -12,12 +12,13 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app.domain.draws import SEED_BYTES, Lot, draw, hash_lots, hash_seed, winners
 from app.domain.entries import EntryState
-from app.domain.errors import DrawNotFound, SaleNotFound
-from app.domain.sales import Allocation, SaleState, is_draw_due
+from app.domain.errors import DrawNotFound
+from app.domain.sales import Allocation, is_draw_due
 from app.gateways.dealer import chunks
 from app.models import Entry, Offer, Sale
 from app.schemas.entries import DrawnOffer, DrawPublic, LotPublic
 from app.services.locks import lock_sale
+from app.services.terms import published_sale
 from app.services.transactions import Work, transaction
 from app.state import State
 
@@ -64,11 +65,9 @@ async def draw_due(state: State, sale_id: str, now: datetime) -> bool:
 async def get_draw(state: State, sale_id: str) -> DrawPublic:
     """The proof of a sale's draw; before it, what was committed to. Raises `SaleNotFound`, `DrawNotFound`."""
     async with state.database.snapshot() as session:
-        sale = await session.get(Sale, sale_id)
-        if sale is None or sale.state == SaleState.DRAFT:
-            raise SaleNotFound
-        seed, draws_at = sale.seed, sale.draws_at
-        if seed is None or draws_at is None:
+        sale = await published_sale(session, sale_id)
+        seed_hash, draws_at = sale.seed_hash, sale.draws_at
+        if seed_hash is None or draws_at is None:
             raise DrawNotFound
         offers = (await session.exec(select(Offer).where(Offer.sale_id == sale_id).order_by(col(Offer.id)))).all()
         lots = await _read_lots(session, sale_id) if sale.drawn_at else []
@@ -77,8 +76,8 @@ async def get_draw(state: State, sale_id: str) -> DrawPublic:
         sale_id=sale.id,
         draws_at=draws_at,
         drawn_at=sale.drawn_at,
-        seed_hash=hash_seed(bytes.fromhex(seed)),
-        seed=seed if sale.drawn_at else None,
+        seed_hash=seed_hash,
+        seed=sale.seed if sale.drawn_at else None,
         entries_hash=sale.entries_hash,
         offers=[DrawnOffer(id=id_, stock=stock) for id_, stock in stocks.items() if sale.drawn_at],
         entries=[

@@ -15,6 +15,7 @@ from app.domain.entries import (
     IN_LINE_STATES,
     OPEN_ENTRY_STATES,
     EntryState,
+    awaited_group,
 )
 from app.domain.errors import (
     AlreadyInGroup,
@@ -39,14 +40,14 @@ from app.domain.errors import (
 )
 from app.domain.groups import FINAL_GROUP_STATES
 from app.domain.money import MAX_AMOUNT
-from app.domain.sales import SaleKind, SaleState, check_open, check_quantity, is_undrawn
+from app.domain.sales import SaleKind, check_open, check_quantity, is_undrawn
 from app.models import Entry, Group, Member, Offer, Purchase, Sale, Seat
 from app.schemas.entries import EntryCreate, EntryPublic
 from app.schemas.fields import Page
 from app.services import dealing
 from app.services.locks import lock_sale_shared
 from app.services.pages import read_page
-from app.services.terms import sale_facts
+from app.services.terms import published_sale, sale_facts
 from app.services.transactions import Work, transaction
 from app.state import State
 
@@ -306,9 +307,7 @@ async def list_entries(
     """A member's entries in a sale, newest first. Raises `SaleNotFound`."""
     statement = select(Entry).where(Entry.member_id == member_id, Entry.sale_id == sale_id)
     async with state.database.snapshot() as session:
-        sale = await session.get(Sale, sale_id)
-        if sale is None or sale.state == SaleState.DRAFT:
-            raise SaleNotFound
+        await published_sale(session, sale_id)
         rows, following = await read_page(session, Entry, statement, after, limit)
         return Page[EntryPublic](items=[await _public(session, row) for row in rows], next=following)
 
@@ -330,10 +329,9 @@ def record_entry(work: Work, entry: Entry, before: EntryState | None, reason: st
 
 
 async def _public(session: AsyncSession, entry: Entry) -> EntryPublic:
-    waits_for = entry.line_id if entry.line_id.startswith("grp_") else None
     return EntryPublic(
         **entry.model_dump(include=set(EntryPublic.model_fields) - {"group_id"}),
-        group_id=entry.group_id or waits_for,
+        group_id=entry.group_id or awaited_group(entry.line_id),
         position=await _position(session, entry),
     )
 
@@ -347,7 +345,7 @@ async def _position(session: AsyncSession, entry: Entry) -> int | None:
         if entry.rank is None
         else col(Entry.rank) < entry.rank
     )
-    line = [entry.line_id] if entry.line_id.startswith("grp_") else [entry.sale_id, entry.offer_id]
+    line = [entry.line_id] if awaited_group(entry.line_id) else [entry.sale_id, entry.offer_id]
     ahead = await session.exec(
         select(func.count()).where(
             Entry.sale_id == entry.sale_id,

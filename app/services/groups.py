@@ -10,7 +10,6 @@ from sqlalchemy import Integer, and_, case, func, or_
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from app.domain.errors import SaleNotFound
 from app.domain.groups import (
     FINAL_GROUP_STATES,
     GROUP_TRANSITIONS,
@@ -18,16 +17,16 @@ from app.domain.groups import (
     GroupState,
     next_state,
 )
-from app.domain.ladders import Step, next_step, price_at
+from app.domain.ladders import Step, gap, next_step, price_at
 from app.domain.members import mask_name
 from app.domain.orders import ORDER_TRANSITIONS, PAID_SEAT_STATES, OrderState
 from app.domain.rescues import Plan
-from app.domain.sales import SaleState
 from app.models import Group, Member, Offer, Order, Sale, Seat
 from app.schemas.groups import GroupList, GroupPublic, GroupSummary, PricePublic, SeatPublic
 from app.services import bargains, refunds
 from app.services.locks import lock_orders
 from app.services.places import give_units_back, record_order
+from app.services.terms import published_sale
 from app.services.transactions import Work
 from app.state import State
 
@@ -62,9 +61,7 @@ async def list_groups(state: State, sale_id: str, group_state: GroupState, limit
     if group_state not in FINAL_GROUP_STATES:
         statement = statement.where(Group.deadline_at > now)
     async with state.database.snapshot() as session:
-        sale = await session.get(Sale, sale_id)
-        if sale is None or sale.state == SaleState.DRAFT:
-            raise SaleNotFound
+        await published_sale(session, sale_id)
         rows = (await session.exec(statement)).all()
     return GroupList(
         items=[
@@ -219,7 +216,7 @@ async def confirm(work: Work, order: Order, price: int | None, extra: int) -> No
     record_order(work, confirmed, OrderState.PAID)
     if confirmed.bargain_id is not None:
         await bargains.conclude(work, confirmed.bargain_id)
-    if owed := order.unit_price * order.quantity - settled * quantity:
+    if owed := gap(order.unit_price, settled, quantity) + order.unit_price * (order.quantity - quantity):
         await refunds.promise_gap(work, confirmed, owed)
 
 

@@ -10,15 +10,15 @@ from app.domain.errors import (
     InviteExpired,
     InviteNotFound,
     SaleEnded,
-    SaleNotFound,
     TokenInvalid,
 )
 from app.domain.groups import FINAL_GROUP_STATES
 from app.domain.invites import INVITE_TTL_DAYS
 from app.domain.members import mask_name
 from app.domain.sales import SaleState
-from app.models import Community, Group, Invite, Member, Sale
+from app.models import Community, Group, Invite, Member
 from app.schemas.invites import InviteCreate, InviteLanding, InvitePublic
+from app.services.terms import published_sale
 from app.services.transactions import transaction
 from app.state import State
 
@@ -45,9 +45,7 @@ async def create_invite(state: State, member_id: str, body: InviteCreate) -> Inv
         if body.community_id is not None and await work.session.get(Community, body.community_id) is None:
             raise CommunityNotFound
         if body.sale_id is not None:
-            sale = await work.session.get(Sale, body.sale_id)
-            if sale is None or sale.state == SaleState.DRAFT:
-                raise SaleNotFound
+            sale = await published_sale(work.session, body.sale_id)
             if sale.state == SaleState.ENDED:
                 raise SaleEnded
         invite = Invite(

@@ -18,7 +18,15 @@ from sqlalchemy import and_, func
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from app.domain.entries import ENTRY_TRANSITIONS, EntryState, Room, Waiting, take_turns
+from app.domain.entries import (
+    ENTRY_TRANSITIONS,
+    IN_LINE_STATES,
+    EntryState,
+    Room,
+    Waiting,
+    awaited_group,
+    take_turns,
+)
 from app.domain.errors import (
     DealerUnavailable,
     GroupClosed,
@@ -64,9 +72,7 @@ async def call(state: State, sale_id: str, _now: datetime) -> bool:
         sale = await lock_sale(work.session, sale_id)
         if sale is None or not serves_line(sale.terms(), work.now):
             return False
-        in_line = select(Entry.offer_id).where(
-            Entry.sale_id == sale_id, col(Entry.state).in_([EntryState.WAITING, EntryState.CALLED])
-        )
+        in_line = select(Entry.offer_id).where(Entry.sale_id == sale_id, col(Entry.state).in_(IN_LINE_STATES))
         offers = await work.session.exec(select(Offer).where(col(Offer.id).in_(in_line)).order_by(col(Offer.id)))
         return any([await _call(work, sale, offer) for offer in offers.all()])
 
@@ -77,9 +83,9 @@ async def _call(work: Work, sale: Sale, offer: Offer) -> bool:
     free = offer.stock - (await dealing.count_units(work.session, [offer.id]))[offer.id]
     wanted = {entry.group_id for entry in called if entry.group_id}
     line = await _read_line(work.session, offer.id) if free > 0 or called else []
-    wanted |= {entry.line_id for entry in line if entry.line_id.startswith("grp_")}
+    wanted |= {group_id for entry in line if (group_id := awaited_group(entry.line_id))}
     rooms = await _read_rooms(work, sale, offer, wanted) if sale.kind == SaleKind.GROUP else {}
-    known = await _known_groups(work.session, wanted)
+    known = await _group_states(work.session, wanted)
     changed = False
     for entry in called:
         room = rooms.get(entry.group_id or "")
@@ -90,9 +96,10 @@ async def _call(work: Work, sale: Sale, offer: Offer) -> bool:
         free -= entry.quantity
         if room is not None and entry.group_id:
             rooms[entry.group_id] = Room(seats - 1, [*room.members, entry.member_id])
-    over = await _groups_over(work.session, wanted)
+    over = {group_id for group_id, state in known.items() if state in FINAL_GROUP_STATES}
     waiting = [
-        Waiting(row.id, row.member_id, row.quantity, _waits_for(row), over=row.line_id in over) for row in line
+        Waiting(row.id, row.member_id, row.quantity, awaited_group(row.line_id), over=row.line_id in over)
+        for row in line
     ]
     turns = take_turns(waiting, free, rooms, size=sale.group_size, enough=smallest(sale.terms()))
     by_id = {row.id: row for row in line}
@@ -103,17 +110,6 @@ async def _call(work: Work, sale: Sale, offer: Offer) -> bool:
     for one, group_id in targets:
         changed |= await _advance(work, by_id[one.id], EntryState.CALLED, group_id=group_id)
     return changed
-
-
-def _waits_for(entry: Entry) -> str | None:
-    return entry.line_id if entry.line_id.startswith("grp_") else None
-
-
-async def _groups_over(session: AsyncSession, group_ids: set[str]) -> set[str]:
-    found = await session.exec(
-        select(Group.id).where(col(Group.id).in_(group_ids), col(Group.state).in_(FINAL_GROUP_STATES)),
-    )
-    return set(found.all())
 
 
 async def _read_called(session: AsyncSession, offer_id: str) -> Sequence[Entry]:
@@ -160,9 +156,10 @@ async def _read_rooms(work: Work, sale: Sale, offer: Offer, wanted: set[str]) ->
     return {group_id: Room(left, members[group_id]) for group_id, left in free.items() if left > 0}
 
 
-async def _known_groups(session: AsyncSession, group_ids: set[str]) -> set[str]:
-    """Those of these groups that have been opened."""
-    return set((await session.exec(select(Group.id).where(col(Group.id).in_(group_ids)))).all())
+async def _group_states(session: AsyncSession, group_ids: set[str]) -> dict[str, GroupState]:
+    """The states of these groups, without those that are still to be opened."""
+    found = await session.exec(select(Group.id, Group.state).where(col(Group.id).in_(group_ids)))
+    return {group_id: GroupState(state) for group_id, state in found.all()}
 
 
 async def _advance(

@@ -6,13 +6,14 @@ from sqlalchemy import delete, update
 from sqlmodel import col, select
 from sqlmodel.sql.expression import SelectOfScalar
 
-from app.domain.errors import SaleNotFound, TokenInvalid
+from app.domain.errors import TokenInvalid
 from app.domain.reminders import reminder_time
 from app.domain.sales import SaleState
 from app.models import Member, Reminder, Sale
 from app.schemas.fields import Page
 from app.schemas.reminders import ReminderPublic
 from app.services.locks import lock_sale
+from app.services.terms import published_sale
 from app.services.transactions import Work, transaction
 from app.state import State
 
@@ -27,7 +28,7 @@ async def set_reminder(state: State, member_id: str, sale_id: str, minutes_befor
     now = state.clock()
     key = {"sale_id": sale_id, "member_id": member_id}
     async with transaction(state, now) as work:
-        sale = await _find_sale(work, sale_id)
+        sale = await published_sale(work.session, sale_id)
         member = await work.session.get(Member, member_id)
         if member is None:
             raise TokenInvalid
@@ -58,7 +59,7 @@ async def set_reminder(state: State, member_id: str, sale_id: str, minutes_befor
 async def withdraw_reminder(state: State, member_id: str, sale_id: str) -> None:
     """Forget a member's reminder, if there is one. Raises `SaleNotFound`."""
     async with transaction(state, state.clock()) as work:
-        await _find_sale(work, sale_id)
+        await published_sale(work.session, sale_id)
         gone = await work.session.exec(
             delete(Reminder)
             .where(col(Reminder.sale_id) == sale_id, col(Reminder.member_id) == member_id)
@@ -132,13 +133,6 @@ def _due(sale_id: str, now: datetime) -> SelectOfScalar[str]:
         .where(Reminder.sale_id == sale_id, col(Reminder.told_at).is_(None), Reminder.remind_at <= now)
         .limit(BATCH)
     )
-
-
-async def _find_sale(work: Work, sale_id: str) -> Sale:
-    sale = await work.session.get(Sale, sale_id)
-    if sale is None or sale.state == SaleState.DRAFT:
-        raise SaleNotFound
-    return sale
 
 
 def _public(row: Reminder, sale: Sale) -> ReminderPublic:

@@ -10,7 +10,6 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from sqlmodel.sql.expression import SelectOfScalar
 
 from app.domain.bargains import check_span
-from app.domain.draws import hash_seed
 from app.domain.errors import (
     CommunityNotFound,
     DealerUnavailable,
@@ -337,7 +336,7 @@ async def describe(session: AsyncSession, sales: Sequence[Sale]) -> list[SalePub
     return [
         SalePublic(
             **sale.model_dump(exclude={"created_at", "changed_at", "seed"}),
-            seed_hash=hash_seed(bytes.fromhex(sale.seed)) if sale.seed else None,
+            seed_hash=sale.seed_hash,
             seed=sale.seed if sale.drawn_at else None,
             offers=offers.get(sale.id, []),
         )

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import func
 from sqlmodel import SQLModel, col, select
+from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app.domain.errors import (
     BargainNotFound,
@@ -52,6 +53,14 @@ class BargainFacts:
     sale_id: str
     offer_id: str
     member_id: str
+
+
+async def published_sale(session: AsyncSession, sale_id: str) -> Sale:
+    """A sale that members may see, from its row. Raises `SaleNotFound`, also for a draft."""
+    sale = await session.get(Sale, sale_id)
+    if sale is None or sale.state == SaleState.DRAFT:
+        raise SaleNotFound
+    return sale
 
 
 async def sale_facts(state: State, sale_id: str, offer_id: str) -> SaleFacts:

@@ -1,4 +1,4 @@
-"""Entry tickets: signed, for one member and one sale, good for a short while, for one order.
+"""Admission tickets: signed, for one member and one sale, good for a short while, for one order.
 
 Whether one was used, the dealer and the key of the orders say.
 """

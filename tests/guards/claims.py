@@ -30,7 +30,7 @@ def script(condition: str) -> Cut:
 
 
 CLOSED = script("g[3] ~= '1' or now >= tonumber(g[2])")
-AWAY = Cut("app.services.dealing.deal", "return await state.dealer.deal(request, now)", "raise DealerUnavailable")
+AWAY = Cut("app.services.dealing._deal", "return await state.dealer.deal(request, now)", "raise DealerUnavailable")
 """Redis is away, and the places are found in the rows."""
 
 
@@ -94,7 +94,7 @@ async def a_group_that_was_seen_to_have_ended_takes_nobody(world: World) -> None
 
 
 @notices(
-    Cut("app.services.dealing.deal", "request.new_deadline_at is None and await is_over(state, request.group_id)")
+    Cut("app.services.dealing._deal", "request.new_deadline_at is None and await is_over(state, request.group_id)")
 )
 async def a_group_that_redis_has_forgotten_is_not_loaded_for_ever(world: World) -> None:
     held = await world.held()

@@ -276,7 +276,7 @@ async def one_waits_for_a_group_that_may_have_a_seat(world: World) -> None:
     *cuts(f"{ENTRIES}.get_entry", "entry.member_id != member_id"),
     Cut(f"{ENTRIES}.leave", "ENTRY_TRANSITIONS", ANY_ENTRY),
     Cut(f"{ENTRIES}.leave", "(await _reread(work, entry)).state != EntryState.LEFT", "False"),
-    *cuts(f"{ENTRIES}.list_entries", "sale.state == SaleState.DRAFT"),
+    *cuts("app.services.terms.published_sale", "sale.state == SaleState.DRAFT"),
     Cut(
         f"{ENTRIES}._position",
         "entry.state != EntryState.WAITING or (entry.line_id == entry.sale_id and entry.rank is None)",
@@ -323,7 +323,7 @@ async def an_end_is_told_to_those_who_wait_in_that_sale(world: World) -> None:
 
 
 @notices(
-    *cuts(f"{DRAWS}.get_draw", "sale.state == SaleState.DRAFT"),
+    *cuts("app.services.terms.published_sale", "sale.state == SaleState.DRAFT"),
     Cut(f"{DRAWS}.draw_due", "sale is not None and is_draw_due(sale.terms(), now)", "sale is not None"),
 )
 async def a_draw_is_held_in_its_time(world: World) -> None:

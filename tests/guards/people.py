@@ -192,10 +192,10 @@ async def members_show_their_token_and_name_their_key(_: World) -> None:
 
 
 @notices(
+    *cuts("app.services.terms.published_sale", "sale.state == SaleState.DRAFT"),
     *cuts(
         f"{INVITES}.create_invite",
         "group.state in FINAL_GROUP_STATES",
-        "sale.state == SaleState.DRAFT",
         "sale.state == SaleState.ENDED",
         "await work.session.get(Member, member_id) is None",
         "body.community_id is not None and await work.session.get(Community, body.community_id) is None",

@@ -26,7 +26,7 @@ async def told(world: World, sale: Sale) -> int:
 
 @notices(
     *cuts("app.domain.reminders.reminder_time", "terms.state == SaleState.ENDED", "now >= terms.opens_at"),
-    *cuts(f"{REMINDERS}._find_sale", "sale.state == SaleState.DRAFT"),
+    *cuts("app.services.terms.published_sale", "sale.state == SaleState.DRAFT"),
 )
 async def one_is_reminded_of_what_is_to_open(world: World) -> None:
     draft, live, ended = (

@@ -121,7 +121,7 @@ async def an_offer_is_whole_and_there_once(world: World) -> None:
     *cuts(f"{SALES}.publish_locked", "offers.first() is None", "sale.closes_at <= work.now"),
     *cuts(f"{SALES}.resume_sale", "sale.state != SaleState.PAUSED"),
     *cuts(f"{SALES}.get_sale", "sale.state == SaleState.DRAFT and (not drafts)"),
-    *cuts("app.services.groups.list_groups", "sale.state == SaleState.DRAFT"),
+    *cuts("app.services.terms.published_sale", "sale.state == SaleState.DRAFT"),
     Cut(f"{SALES}._move", "SALE_TRANSITIONS", "dict.fromkeys(SaleState, frozenset(SaleState))"),
 )
 async def a_sale_goes_the_way_of_its_table(world: World) -> None:

@@ -6,8 +6,7 @@ import asyncio
 from hashlib import sha256
 
 from app.demo.client import Json, Member, Refused
-from app.demo.display import format_money
-from app.demo.scenes.scene import Scene, together
+from app.demo.scenes.scene import Scene, money, together
 
 START, FLOOR = 9900, 4900
 SLOTS = 12
@@ -34,14 +33,14 @@ async def _buy_on_the_way(scene: Scene, sale: Json, owner: Member, friends: list
     scene.expect("cutting one's own price", "403 self_help", await scene.refusal(_help(scene, owner, bargain)))
     for friend in friends:
         answer = await _help(scene, friend, bargain)
-        scene.note(f"{friend.name} cut {_money(answer['amount'])}: now {_money(answer['bargain']['price'])}")
+        scene.note(f"{friend.name} cut {money(answer['amount'])}: now {money(answer['bargain']['price'])}")
     price = (await scene.get(_path(bargain)))["price"]
     order = await _order(scene, owner, bargain)
     scene.expect("the price on the way", price, order["amount"])
     scene.expect("cutting what is ordered", "409 bargain_closed", await scene.refusal(_help(scene, late, bargain)))
     await scene.pay(owner, order["id"])
     scene.expect("the first bargain", "bought", (await scene.get(_path(bargain)))["state"])
-    scene.row(f"{owner.name}, {len(friends)} helps of {SLOTS}", f"bought at {_money(order['amount'])}")
+    scene.row(f"{owner.name}, {len(friends)} helps of {SLOTS}", f"bought at {money(order['amount'])}")
 
 
 async def _cut_to_the_floor(scene: Scene, sale: Json, owner: Member, friends: list[Member]) -> None:
@@ -60,7 +59,7 @@ async def _cut_to_the_floor(scene: Scene, sale: Json, owner: Member, friends: li
     await owner.cancel(order["id"])
     back = await scene.get(_path(bargain))
     scene.expect("after the order was cancelled", ("won", FLOOR), (back["state"], back["price"]))
-    scene.note(f"{owner.name} ordered and cancelled: the price is still {_money(back['price'])}")
+    scene.note(f"{owner.name} ordered and cancelled: the price is still {money(back['price'])}")
     order = await _order(scene, owner, bargain)
     scene.expect("the second order's price", FLOOR, order["amount"])
     await scene.pay(owner, order["id"])
@@ -68,7 +67,7 @@ async def _cut_to_the_floor(scene: Scene, sale: Json, owner: Member, friends: li
     prices = [change["price"] for change in seen if change["type"] == "bargain.cut"]
     scene.expect("prices a watcher saw", [START - sum(cuts) for cuts in _sums(won)], prices)
     scene.expect("the last a watcher saw", "bargain.bought", seen[-1]["type"])
-    scene.row(f"{owner.name}, all {SLOTS} helps", f"bought at {_money(order['amount'])}, after a cancelled order")
+    scene.row(f"{owner.name}, all {SLOTS} helps", f"bought at {money(order['amount'])}, after a cancelled order")
     scene.row("a watcher saw", f"{len(prices)} cuts, {len(seen)} changes")
     scene.row("helps a second time", f"{len(twice) - len(cut)} tried, 0 counted")
 
@@ -76,7 +75,7 @@ async def _cut_to_the_floor(scene: Scene, sale: Json, owner: Member, friends: li
 async def _start(scene: Scene, sale: Json, owner: Member) -> Json:
     body = {"offer_id": sale["offers"][0]["id"]}
     bargain = await scene.post(owner, f"/v1/sales/{sale['id']}/bargains", body)
-    scene.note(f"{owner.name} bargains: from {_money(START)} to {_money(FLOOR)} in {SLOTS} cuts")
+    scene.note(f"{owner.name} bargains: from {money(START)} to {money(FLOOR)} in {SLOTS} cuts")
     return bargain
 
 
@@ -114,7 +113,3 @@ def _sums(bargain: Json) -> list[list[int]]:
 
 def _path(bargain: Json) -> str:
     return f"/v1/bargains/{bargain['id']}"
-
-
-def _money(amount: int) -> str:
-    return format_money(amount, "CNY")

@@ -5,8 +5,7 @@ from collections import Counter
 from datetime import UTC, datetime, timedelta
 
 from app.demo.client import Json, Member
-from app.demo.display import format_money
-from app.demo.scenes.scene import Scene, together
+from app.demo.scenes.scene import Scene, money, together
 
 BUYERS, TOTAL = 40, 10
 PRICE, OFF = 4900, 2000
@@ -61,4 +60,4 @@ async def play(scene: Scene) -> None:
     scene.expect("redemptions", (0, TOTAL, 0), (shown["locked"], shown["used"], shown["left"]))
     scene.row("redeemed", f"{shown['used']} of {TOTAL}, asked for by {BUYERS + 1}")
     scene.row("refused", told["409 coupon_used_up"])
-    scene.row("each has paid", f"{format_money(PRICE - OFF, 'CNY')} instead of {format_money(PRICE, 'CNY')}")
+    scene.row("each has paid", f"{money(PRICE - OFF)} instead of {money(PRICE)}")

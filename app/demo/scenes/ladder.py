@@ -1,8 +1,7 @@
 """A price ladder: five pay one after the other, the price falls, and everybody gets back the gap."""
 
 from app.demo.client import Json, Member
-from app.demo.display import format_money
-from app.demo.scenes.scene import Scene
+from app.demo.scenes.scene import Scene, money
 
 STEPS = [(2, 6000), (3, 5000), (5, 4500)]
 SEATS = 5
@@ -26,11 +25,11 @@ async def play(scene: Scene) -> None:
         seats.append((member, order))
         (shown,) = (await scene.get(f"/v1/groups/{group_id}"))["prices"]
         more = (
-            f"{shown['heads_to_next']} more and everyone pays {_money(shown['next_price'])}"
+            f"{shown['heads_to_next']} more and everyone pays {money(shown['next_price'])}"
             if shown["next_price"]
             else "the last step is reached"
         )
-        scene.note(f"{member.name} joined and paid {_money(order['amount'])}: {more}")
+        scene.note(f"{member.name} joined and paid {money(order['amount'])}: {more}")
     group = await scene.get(f"/v1/groups/{group_id}")
     scene.expect("the group", "succeeded", group["state"])
     last = STEPS[-1][1]
@@ -38,8 +37,8 @@ async def play(scene: Scene) -> None:
         now = await scene.until(f"/v1/orders/{order['id']}", _is_settled, member)
         back = sum(refund["amount"] for refund in now["refunds"])
         scene.expect(f"what {member.name} paid in the end", last, order["amount"] - back)
-        scene.row(member.name, f"paid {_money(order['amount'])}, got back {_money(back)}")
-    scene.row("each has paid", _money(last))
+        scene.row(member.name, f"paid {money(order['amount'])}, got back {money(back)}")
+    scene.row("each has paid", money(last))
 
 
 async def _claim(member: Member, sale: Json, group_id: str) -> Json:
@@ -51,7 +50,3 @@ def _is_settled(order: Json) -> bool:
     refunds = [refund["state"] for refund in order["refunds"]]
     owed = (order["unit_price"] - (order["settled_price"] or 0)) * order["quantity"]
     return order["state"] == "confirmed" and (not owed or bool(refunds)) and set(refunds) <= {"succeeded"}
-
-
-def _money(amount: int) -> str:
-    return format_money(amount, "CNY")

@@ -4,8 +4,7 @@ import asyncio
 from typing import Any
 
 from app.demo.client import Json, Member
-from app.demo.display import format_money
-from app.demo.scenes.scene import Scene, together
+from app.demo.scenes.scene import Scene, money, together
 
 MOVES, SIBLING = "moves to a sibling 并团", "the sibling 被并入的团"
 TAKES, COVERED = "takes two instead of one 代购补位", "the merchant covers 商家补位"
@@ -86,7 +85,7 @@ async def _tell(scene: Scene, name: str, seats: list[tuple[Member, Json]], ends:
         due = (now["settled_price"] or now["unit_price"]) * quantity if now["state"] == "confirmed" else 0
         scene.expect(f"{name}: what {member.name} has paid", due, kept)
         found.append(now["state"])
-        lines.append(f"{now['state']}, paid {_money(order['amount'])}, got back {_money(back)}")
+        lines.append(f"{now['state']}, paid {money(order['amount'])}, got back {money(back)}")
     scene.expect(name, ends, found)
     scene.row(name, "\n".join(lines))
 
@@ -98,7 +97,3 @@ def _is_settled(order: Json) -> bool:
 
 def _claim(sale: Json) -> Json:
     return {"offer_id": sale["offers"][0]["id"]}
-
-
-def _money(amount: int) -> str:
-    return format_money(amount, "CNY")

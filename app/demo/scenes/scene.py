@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from app.demo.client import Json, Member, Refused, Service, log_in, open_service
-from app.demo.display import make_console
+from app.demo.display import format_money, make_console
 from app.demo.opening import CannotPlay
 from app.demo.plan import name_member
 from app.demo.promises import ask_invariants
@@ -123,6 +123,11 @@ class Scene:
         while not done(found := await self.get(path, member)) and time.monotonic() < give_up_at:  # noqa: ASYNC110
             await asyncio.sleep(LOOK_SECONDS)
         return found
+
+
+def money(amount: int) -> str:
+    """An amount as people read it, in the currency of the scenes' sales."""
+    return format_money(amount, "CNY")
 
 
 async def together(calls: Iterable[Awaitable[Found]]) -> list[Found]:
