@@ -1,4 +1,6 @@
-"""What strangers may see of a member."""
+"""What is known of members: what strangers may see, and what two of them may share."""
+
+from enum import StrEnum
 
 SHORT_NAME = 2
 
@@ -13,3 +15,11 @@ def mask_name(name: str) -> str:
     if len(name) == SHORT_NAME:
         return f"{name[0]}*"
     return f"{name[0]}{'*' * min(len(name) - 2, 3)}{name[-1]}"
+
+
+class MarkKind(StrEnum):
+    """What two accounts of one person often share."""
+
+    DEVICE = "device"
+    PAYER = "payer"
+    PHONE = "phone"

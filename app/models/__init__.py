@@ -8,16 +8,18 @@ from app.models.entries import Entry
 from app.models.events import Event
 from app.models.groups import Group, Purchase, Seat, Unit
 from app.models.invites import Invite
-from app.models.members import Member, OperatorKey, Session
+from app.models.members import Mark, Member, OperatorKey, Session
 from app.models.orders import Order
 from app.models.payments import Notification, Payment, Refund
 from app.models.products import Product, Sku
+from app.models.referrals import Cause, Referral, Touch
 from app.models.reminders import Reminder
 from app.models.sales import Offer, Sale
 from app.models.sandbox import SandboxCallback, SandboxCharge, SandboxRefund
 
 __all__ = [
     "Bargain",
+    "Cause",
     "Community",
     "Coupon",
     "Cut",
@@ -27,6 +29,7 @@ __all__ = [
     "Group",
     "Help",
     "Invite",
+    "Mark",
     "Member",
     "Notification",
     "Offer",
@@ -36,6 +39,7 @@ __all__ = [
     "Product",
     "Purchase",
     "Redemption",
+    "Referral",
     "Refund",
     "Reminder",
     "Sale",
@@ -45,6 +49,7 @@ __all__ = [
     "Seat",
     "Session",
     "Sku",
+    "Touch",
     "Unit",
     "new_id",
 ]

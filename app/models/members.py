@@ -2,10 +2,11 @@
 
 from datetime import datetime
 
-from sqlalchemy import JSON, UniqueConstraint
+from sqlalchemy import JSON, Index, UniqueConstraint
 from sqlmodel import Field, SQLModel
 
-from app.models.columns import id_field, link_field
+from app.domain.members import MarkKind
+from app.models.columns import id_field, link_field, state_field
 
 
 class Member(SQLModel, table=True):
@@ -29,6 +30,18 @@ class Session(SQLModel, table=True):
     refresh_hash: str = Field(max_length=64)
     expires_at: datetime
     revoked_at: datetime | None = None
+    created_at: datetime
+
+
+class Mark(SQLModel, table=True):
+    """Something of a member's that two accounts of one person would share. Only its digest is kept."""
+
+    __tablename__ = "marks"
+    __table_args__ = (Index(None, "kind", "digest"),)
+
+    member_id: str = link_field("members.id", primary_key=True)
+    kind: MarkKind = state_field(MarkKind, primary_key=True)
+    digest: str = Field(primary_key=True, max_length=64)
     created_at: datetime
 
 

@@ -85,6 +85,10 @@ class Sale(SQLModel, table=True):
     """How many transactions took places that Redis had not dealt."""
     admission: dict[str, Any] = Field(default_factory=dict, sa_type=JSON, sa_column_kwargs={"server_default": "{}"})
     """The rules of its entrance, as in `AdmissionRules`; what is not named has its default."""
+    attribution: dict[str, Any] = Field(
+        default_factory=dict, sa_type=JSON, sa_column_kwargs={"server_default": "{}"}
+    )
+    """Which touch says who brought a buyer: the fields of `AttributionRules`."""
     created_at: datetime
     changed_at: datetime
 
