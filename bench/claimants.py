@@ -9,7 +9,8 @@ from time import time
 import jwt
 
 from app.config import Settings
-from app.services.sessions import ALGORITHM, AUDIENCE, ISSUER
+from app.services.sessions import AUDIENCE
+from app.services.tokens import ALGORITHM, ISSUER
 from bench.load import Arrival, Script, Unexpected
 from bench.rows import Sale, seeded_id
 

@@ -26,7 +26,8 @@ from app.config import Settings
 from app.gateways.database import async_url
 from app.models import new_id
 from app.schemas.groups import ClaimCreate
-from app.services.sessions import ALGORITHM, AUDIENCE, ISSUER
+from app.services.sessions import AUDIENCE
+from app.services.tokens import ALGORITHM, ISSUER
 from bench.answers import frozen
 
 POOL_SIZE = 20

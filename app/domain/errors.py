@@ -124,6 +124,12 @@ class LoginRefused(UnauthenticatedError):
     zh = "登录提供方未确认此登录"
 
 
+class VisitorInvalid(UnauthenticatedError):
+    code = "visitor_invalid"
+    en = "The visitor token is not valid"
+    zh = "访客令牌无效"
+
+
 # 403
 
 

@@ -1,9 +1,9 @@
 from typing import Annotated
 
-from fastapi import APIRouter, Body, Request, status
+from fastapi import APIRouter, Body, Header, Request, status
 from fastapi.responses import JSONResponse, RedirectResponse, Response
 
-from app.deps import MEMBER_ERRORS, MemberDep, StateDep
+from app.deps import MEMBER_ERRORS, MemberDep, StateDep, ViewerDep
 from app.domain.errors import (
     BadRequest,
     CommunityNotFound,
@@ -13,14 +13,18 @@ from app.domain.errors import (
     InviteNotFound,
     SaleEnded,
     SaleNotFound,
+    TokenExpired,
+    TokenInvalid,
+    VisitorInvalid,
 )
 from app.routers.examples import INVITE
 from app.routers.problems import problems
-from app.schemas.fields import InviteCode
+from app.schemas.fields import InviteCode, VisitorToken
 from app.schemas.invites import InviteCreate, InviteLanding, InvitePublic
 from app.services import invites
 
 router = APIRouter(tags=["invites"])
+VisitorHeader = Annotated[VisitorToken | None, Header(description="The `visitor_token` of an earlier tap 访客令牌")]
 
 
 @router.post(
@@ -49,13 +53,16 @@ async def create_invite(
     response_model=InviteLanding,
     responses={
         302: {"description": "To browsers: where the link leads 浏览器跳转"},
-        **problems(InviteNotFound, InviteExpired),
+        **problems(TokenInvalid, TokenExpired, VisitorInvalid, InviteNotFound, InviteExpired),
     },
+    openapi_extra={"security": [{}]},  # besides the member's: a stranger may tap, too
     summary="Tap an invite 打开邀请",
 )
-async def open_invite(state: StateDep, request: Request, code: InviteCode) -> Response:
+async def open_invite(
+    state: StateDep, request: Request, viewer_id: ViewerDep, code: InviteCode, visitor_token: VisitorHeader = None
+) -> Response:
     """JSON for programs, a redirect for browsers (those that accept `text/html`). The tap is recorded."""
-    landing = await invites.open_invite(state, code)
+    landing = await invites.open_invite(state, code, visitor_token, viewer_id)
     if "text/html" in request.headers.get("accept", ""):
         answer: Response = RedirectResponse(landing.target_url, status.HTTP_302_FOUND)
     else:

@@ -3,7 +3,14 @@ from typing import Annotated
 from fastapi import APIRouter, Body, status
 
 from app.deps import StateDep
-from app.domain.errors import BadRequest, ProviderDisabled, ProviderNotFound, TokenExpired, TokenInvalid
+from app.domain.errors import (
+    BadRequest,
+    ProviderDisabled,
+    ProviderNotFound,
+    TokenExpired,
+    TokenInvalid,
+    VisitorInvalid,
+)
 from app.routers.examples import LOGIN
 from app.routers.problems import problems
 from app.schemas.sessions import SessionCreate, SessionPublic, SessionRefresh
@@ -15,7 +22,7 @@ router = APIRouter(prefix="/v1/sessions", tags=["sessions"])
 @router.post(
     "",
     status_code=status.HTTP_201_CREATED,
-    responses=problems(BadRequest, ProviderNotFound, ProviderDisabled),
+    responses=problems(BadRequest, VisitorInvalid, ProviderNotFound, ProviderDisabled),
     summary="Log in 登录",
 )
 async def create_session(

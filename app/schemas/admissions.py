@@ -4,15 +4,13 @@ from typing import Annotated, Any
 from pydantic import BaseModel, Field
 
 from app.domain.admissions import AdmissionState
-from app.schemas.fields import Body
+from app.schemas.fields import Body, Device
 
 
 class AdmissionCreate(Body):
     """Where a member comes from, and the work they have done for it, as far as the sale asks."""
 
-    device: Annotated[str, Field(pattern="^[!-~]{1,128}$")] | None = Field(
-        default=None, description="An id of the device, the same each time 设备标识", examples=["a1b2c3d4e5f6"]
-    )
+    device: Device | None = Field(default=None, description="An id of the device, the same each time 设备标识")
     proof: Annotated[str, Field(pattern="^[0-9A-Za-z+/=_-]{1,4000}$")] | None = Field(
         default=None,
         description="The solution of the sale's challenge, as an ALTCHA widget gives it 工作量证明",

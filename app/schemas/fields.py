@@ -109,6 +109,10 @@ InviteCode = Annotated[str, Field(pattern="^[0-9A-Za-z]{8,20}$", examples=["7Yp2
 
 CouponCode = Annotated[str, Field(pattern="^[0-9A-Za-z]{4,20}$", examples=["TEA20"]), AfterValidator(str.upper)]
 """Whoever types it need not mind capitals."""
+Device = Annotated[str, Field(pattern="^[!-~]{1,128}$", examples=["a1b2c3d4e5f6"])]
+VisitorToken = Annotated[
+    str, Field(pattern="^[0-9A-Za-z_.-]{1,1000}$", examples=["eyJhbGciOiJIUzI1NiJ9.e30.c2lnbmVk"])
+]
 Ticket = Annotated[str, Field(pattern="^[0-9A-Za-z_.-]{1,1000}$", examples=["eyJhbGciOiJIUzI1NiJ9.e30.c2lnbmVk"])]
 
 

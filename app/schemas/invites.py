@@ -37,3 +37,7 @@ class InviteLanding(InvitePublic):
 
     inviter_name: str = Field(description="Masked 脱敏昵称")
     target_url: str = Field(description="Where the link leads")
+    visitor_token: str | None = Field(
+        description="Show it at the next tap (`visitor-token` header) and at login, so that"
+        " it is known who brought you; None for a member who is logged in 访客令牌"
+    )

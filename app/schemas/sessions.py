@@ -2,7 +2,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, Field, StringConstraints
 
-from app.schemas.fields import Body, Name
+from app.schemas.fields import Body, Device, Name, VisitorToken
 
 
 class SessionCreate(Body):
@@ -15,6 +15,15 @@ class SessionCreate(Body):
         Field(examples=["alice"], description="What the provider gave the client 登录凭证"),
     ]
     name: Name | None = Field(default=None, description="Name to show; only used at the first login")
+
+    visitor_token: VisitorToken | None = Field(
+        default=None,
+        description="Whose taps on invites were yours: the `visitor_token` of `GET /i/{code}` 访客令牌",
+    )
+    device: Device | None = Field(default=None, description="An id of the device, the same each time 设备标识")
+    phone: Annotated[str, Field(pattern=r"^\+?[0-9]{5,20}$")] | None = Field(
+        default=None, description="With provider `dev` only: others tell us themselves. Kept as a digest 手机号"
+    )
 
 
 class SessionRefresh(Body):

@@ -15,11 +15,14 @@ from app.domain.errors import (
 from app.domain.groups import FINAL_GROUP_STATES
 from app.domain.invites import INVITE_TTL_DAYS
 from app.domain.members import mask_name
+from app.domain.referrals import TouchKind
 from app.domain.sales import SaleState
 from app.models import Community, Group, Invite, Member
 from app.schemas.invites import InviteCreate, InviteLanding, InvitePublic
 from app.services.terms import published_sale
+from app.services.touches import touch
 from app.services.transactions import transaction
+from app.services.visitors import issue_visitor, read_visitor
 from app.state import State
 
 ALPHABET = "23456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
@@ -67,9 +70,19 @@ async def create_invite(state: State, member_id: str, body: InviteCreate) -> Inv
     return _public(state, invite)
 
 
-async def open_invite(state: State, code: str) -> InviteLanding:
-    """What somebody who taps the link learns; the tap is recorded. Raises `InviteNotFound`, `InviteExpired`."""
+async def open_invite(state: State, code: str, visitor_token: str | None, viewer_id: str | None) -> InviteLanding:
+    """What somebody who taps the link learns; the tap is recorded as a member's, or as a visitor's: a new one
+    without a token.
+
+    Raises `VisitorInvalid`, `InviteNotFound`, `InviteExpired`.
+    """
     now = state.clock()
+    if visitor_token is not None:
+        visitor_id = read_visitor(state, visitor_token)
+    elif viewer_id is not None:
+        visitor_id = viewer_id
+    else:
+        visitor_id, visitor_token = issue_visitor(state)
     async with transaction(state, now) as work:
         invite = await work.session.get(Invite, code)
         if invite is None:
@@ -77,7 +90,14 @@ async def open_invite(state: State, code: str) -> InviteLanding:
         if now >= invite.expires_at:
             raise InviteExpired
         inviter = await work.session.get_one(Member, invite.member_id)
-        work.record("invite.clicked", code, sale_id=invite.sale_id, target_group_id=invite.group_id)
+        if await touch(state, work, code, visitor_id, viewer_id, TouchKind.LINK):
+            work.record(
+                "invite.clicked",
+                code,
+                sale_id=invite.sale_id,
+                member_id=viewer_id,
+                target_group_id=invite.group_id,
+            )
     if invite.group_id is not None:
         target = f"/v1/groups/{invite.group_id}"
     elif invite.sale_id is not None:
@@ -87,6 +107,7 @@ async def open_invite(state: State, code: str) -> InviteLanding:
     return InviteLanding(
         **_public(state, invite).model_dump(),
         inviter_name=mask_name(inviter.name),
+        visitor_token=visitor_token,
         target_url=f"{state.settings.public_url.rstrip('/')}{target}",
     )
 

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import TypeVar
 
 import sqlalchemy
+from sqlalchemy import func
 from sqlmodel import SQLModel, col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 from sqlmodel.sql.expression import SelectOfScalar
@@ -47,6 +48,18 @@ BARGAINS_BY_ID = (
 LOCK_BARGAINS_WAITING = BARGAINS_BY_ID.with_for_update(key_share=True)
 LOCK_BARGAINS = BARGAINS_BY_ID.with_for_update(key_share=True, skip_locked=True)
 """The same for bargains."""
+
+
+REFERRALS = 0x6B61697475616E
+"""The number of the advisory lock of referrals: `kaituan` in ASCII."""
+
+
+async def lock_referrals(session: AsyncSession) -> None:
+    """Lock all that is concluded from orders, before anything else: two who bind referrals at once could each miss
+    the other's half of a cycle.
+    """
+    if session.get_bind().dialect.name == "postgresql":  # on SQLite a transaction is alone
+        await session.exec(select(func.pg_advisory_xact_lock(REFERRALS)))
 
 
 async def lock_sale(session: AsyncSession, sale_id: str) -> Sale | None:

@@ -31,7 +31,7 @@ from app.domain.payments import (
 from app.gateways.payments.provider import Charge, ChargeRequest, ChargeState, PaymentProvider
 from app.models import Group, Notification, Order, Payment, Sale
 from app.schemas.payments import PaymentPublic
-from app.services import groups, refunds
+from app.services import causes, groups, refunds
 from app.services.locks import lock_order, lock_order_and_group, lock_payment
 from app.services.places import record_order
 from app.services.transactions import Work, transaction
@@ -213,6 +213,7 @@ async def decide_locked(work: Work, group: Group, payment_id: str) -> None:
         raise AssertionError("a held order under the lock of its group can be paid")
     work.amended.append(paid)
     record_order(work, paid, OrderState.HELD)
+    await causes.note(work, paid.id)
     await groups.settle(work, group)
 
 

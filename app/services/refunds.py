@@ -12,6 +12,7 @@ from app.domain.payments import PaymentOutcome, RefundReason
 from app.domain.refunds import ATTENTION_ATTEMPTS, REFUND_TRANSITIONS, RefundState, retry_delay
 from app.gateways.payments.provider import RefundRequest
 from app.models import Order, Payment, Refund
+from app.services import causes
 from app.services.locks import lock_order
 from app.services.places import record_order
 from app.services.transactions import Work, transaction
@@ -71,6 +72,8 @@ async def _promise(
     work.session.add(refund)
     await work.session.flush()
     _record(work, refund, order, None)
+    if order.paid_at is not None:
+        await causes.note(work, order.id)
 
 
 async def submit(state: State, refund_id: str, now: datetime) -> bool:

@@ -1,38 +1,37 @@
 """Logging in, and staying logged in."""
 
 import hashlib
-import hmac
-from base64 import urlsafe_b64decode, urlsafe_b64encode
 from datetime import timedelta
-from functools import cache
 from secrets import token_urlsafe
-from typing import Any
 
 import jwt
-import orjson
 from sqlalchemy import insert, update
 from sqlmodel import col, select
 
 from app.domain.errors import ProviderDisabled, ProviderNotFound, TokenExpired, TokenInvalid
+from app.domain.members import MarkKind
 from app.models import Member, Session, new_id
 from app.schemas.sessions import MemberPublic, SessionCreate, SessionPublic
-from app.services.transactions import transaction
+from app.services.marks import mark
+from app.services.tokens import ALGORITHM, ISSUER, read_signed
+from app.services.touches import adopt
+from app.services.transactions import Work, transaction
+from app.services.visitors import read_visitor
 from app.state import State
 
-ISSUER = "kaituan"
 AUDIENCE = "kaituan-members"
-ALGORITHM = "HS256"
 
 
 async def create_session(state: State, body: SessionCreate) -> SessionPublic:
     """Log a member in, for the first time or again.
 
-    Raises `ProviderNotFound`, `ProviderDisabled` (`dev` in production).
+    Raises `ProviderNotFound`, `ProviderDisabled` (`dev` in production), `VisitorInvalid`.
     """
     if body.provider != "dev":
         raise ProviderNotFound
     if not state.settings.has_sandbox:
         raise ProviderDisabled
+    visitor_id = None if body.visitor_token is None else read_visitor(state, body.visitor_token)
     now = state.clock()
     refresh_token = token_urlsafe(32)
     async with transaction(state, now) as work:
@@ -59,7 +58,21 @@ async def create_session(state: State, body: SessionCreate) -> SessionPublic:
                 created_at=now,
             ),
         )
+        await _know_again(state, work, member.id, visitor_id, body)
     return _public(state, member, f"{session_id}.{refresh_token}")
+
+
+async def _know_again(
+    state: State, work: Work, member_id: str, visitor_id: str | None, body: SessionCreate
+) -> None:
+    """What was done here before is this member's, and who shares the device or the phone can be told."""
+    if visitor_id is not None:
+        await adopt(work, visitor_id, member_id)
+        await mark(state, work, member_id, MarkKind.DEVICE, visitor_id)
+    if body.device is not None:
+        await mark(state, work, member_id, MarkKind.DEVICE, body.device)
+    if body.phone is not None:
+        await mark(state, work, member_id, MarkKind.PHONE, body.phone)
 
 
 async def refresh_session(state: State, refresh_token: str) -> SessionPublic:
@@ -115,25 +128,6 @@ def read_access_token(state: State, token: str) -> str:
     if expires_at <= state.clock().timestamp():
         raise TokenExpired
     return member_id
-
-
-def read_signed(key: bytes, token: str) -> Any:
-    """What a token says that this key signed. Raises `TokenInvalid`; `ValueError` when it says nothing.
-
-    Read by hand, because every claim does it. What a token says of its algorithm does not matter: there is one, and
-    whatever it signs with our key is ours. The tests hold it against PyJWT.
-    """
-    content, _, signature = token.rpartition(".")
-    signing = _signing(key).copy()
-    signing.update(content.encode())
-    if not hmac.compare_digest(urlsafe_b64encode(signing.digest()).rstrip(b"="), signature.encode()):
-        raise TokenInvalid
-    return orjson.loads(urlsafe_b64decode(content.rpartition(".")[2] + "=="))
-
-
-@cache
-def _signing(key: bytes) -> hmac.HMAC:
-    return hmac.new(key, digestmod="sha256")
 
 
 def _public(state: State, member: Member, refresh_token: str) -> SessionPublic:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import jwt
 
 from app.domain.errors import TicketExpired, TicketInvalid, TicketMismatch, TicketMissing, TokenInvalid
-from app.services.sessions import ALGORITHM, ISSUER, read_signed
+from app.services.tokens import ALGORITHM, ISSUER, read_signed
 from app.state import State
 
 AUDIENCE = "kaituan-admission"

@@ -21,6 +21,7 @@ async def work_through(
     now: datetime,
     due: SelectOfScalar[Any],
     act: Callable[..., Awaitable[bool]],
+    at_once: int = AT_ONCE,
 ) -> int:
     """Call `act(state, id, now)` for up to 50 ids that `due` selects. Returns how many acted.
 
@@ -28,7 +29,7 @@ async def work_through(
     """
     async with state.database.snapshot() as session:
         ids = (await session.exec(due.limit(BATCH))).all()
-    gate = asyncio.Semaphore(AT_ONCE)
+    gate = asyncio.Semaphore(at_once)
 
     async def run(id_: Any) -> bool:
         async with gate:

@@ -10,7 +10,7 @@ from datetime import datetime
 from app.domain.errors import UnavailableError
 from app.gateways.database import is_outage
 from app.state import State
-from app.workers import bargains, dealer, groups, holds, lines, payments, refunds, reminders, sales, sandbox
+from app.workers import bargains, causes, dealer, groups, holds, lines, payments, refunds, reminders, sales, sandbox
 
 log = logging.getLogger(__name__)
 AFTER_OUTAGE_SECONDS = 1.0
@@ -33,6 +33,7 @@ JOBS = [
     Job("lines", lines.run_once, 0.5),
     Job("payments", payments.run_once, 1.0),
     Job("refunds", refunds.run_once, 0.5),
+    Job("causes", causes.run_once, 0.5),
     Job("reminders", reminders.run_once, 0.5),
     Job("dealer", dealer.run_once, 2.0),
 ]

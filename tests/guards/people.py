@@ -109,7 +109,7 @@ READ = f"{SESSIONS}.read_access_token"
 
 @notices(
     *cuts(
-        f"{SESSIONS}.read_signed",
+        "app.services.tokens.read_signed",
         "not hmac.compare_digest(urlsafe_b64encode(signing.digest()).rstrip(b'='), signature.encode())",
     ),
     *cuts(
@@ -220,7 +220,7 @@ async def an_invite_leads_to_what_is_still_there(world: World) -> None:
     made = await invites.create_invite(world.state, world.me.id, InviteCreate(sale_id=world.sale.id))
     world.service.clock.advance(31 * 86_400)
     with pytest.raises(InviteExpired):
-        await invites.open_invite(world.state, made.code)
+        await invites.open_invite(world.state, made.code, None, None)
 
 
 @notices(

@@ -1,6 +1,7 @@
 """Invites bring friends in, and say who brought whom."""
 
-from tests.service import Service
+from app.models import Referral
+from tests.service import Member, Service
 
 
 async def test_a_friend_joins_by_invite(service: Service) -> None:
@@ -62,3 +63,20 @@ async def test_an_invite_names_one_thing_that_exists(service: Service) -> None:
     for kind, prefix in (("group", "grp"), ("sale", "sal"), ("community", "com")):
         reply = await member.post("/v1/invites", {f"{kind}_id": f"{prefix}_" + "0" * 32})
         assert (reply.status_code, reply.json()["code"]) == (404, f"{kind}_not_found")
+
+
+async def test_a_tap_before_login_says_who_brought_the_buyer(service: Service) -> None:
+    sale = await service.sale()
+    inviter = await service.member()
+    code = (await inviter.post("/v1/invites", {"sale_id": sale.id})).json()["code"]
+    landing = (await service.http.get(f"/i/{code}")).json()
+    body = {"provider": "dev", "code": f"{code}-friend", "visitor_token": landing["visitor_token"]}
+    session = (await service.http.post("/v1/sessions", json=body)).json()
+    friend = Member(service, session["member"]["id"], session["member"]["name"], session["access_token"])
+    order = (await friend.open(sale)).json()["order"]
+    await friend.pay(order["id"])
+    await service.tick()
+    async with service.state.database.snapshot() as database:
+        referral = await database.get_one(Referral, (sale.id, friend.id))
+    assert (referral.inviter_id, referral.code, referral.order_id) == (inviter.id, code, order["id"])
+    assert await service.violations() == []

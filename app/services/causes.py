@@ -1,0 +1,48 @@
+"""Causes: orders that were paid or refunded, for whoever has to draw conclusions from it.
+
+A payment only notes that there is something to conclude. What follows (who brought the buyer, who is rewarded)
+is done by a worker, one order at a time: it looks at how things are, so that looking twice changes nothing.
+"""
+
+from datetime import datetime
+
+from sqlalchemy import update
+from sqlmodel import col
+
+from app.models import Cause, Order
+from app.services import referrals
+from app.services.locks import lock_referrals
+from app.services.transactions import Work, transaction
+from app.state import State
+
+
+async def note(work: Work, order_id: str) -> None:
+    """Have an order looked at. The caller holds its lock."""
+    known = await work.session.exec(
+        update(Cause)
+        .where(col(Cause.order_id) == order_id)
+        .values(version=Cause.version + 1)
+        .returning(col(Cause.order_id))
+        .execution_options(synchronize_session=False),
+    )
+    if known.first() is None:
+        work.session.add(Cause(order_id=order_id))
+        await work.session.flush()
+
+
+async def handle(state: State, order_id: str, now: datetime) -> bool:
+    """Draw the conclusions from an order as it is now. Returns whether there was something to do."""
+    async with transaction(state, now) as work:
+        await lock_referrals(work.session)
+        cause = await work.session.get_one(Cause, order_id, populate_existing=True)
+        if cause.handled == cause.version:
+            return False
+        order = await work.session.get_one(Order, order_id)
+        await referrals.bind(work, order)
+        await work.session.exec(
+            update(Cause)
+            .where(col(Cause.order_id) == order_id, col(Cause.handled) < cause.version)
+            .values(handled=cause.version)
+            .execution_options(synchronize_session=False),
+        )
+    return True

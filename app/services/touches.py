@@ -1,0 +1,48 @@
+"""Touches: who came by which invite, as a visitor or as a member."""
+
+from sqlalchemy import func, update
+from sqlmodel import col
+
+from app.domain.referrals import TouchKind
+from app.models import Touch
+from app.services.transactions import Work
+from app.state import State
+
+
+async def touch(
+    state: State, work: Work, code: str, visitor_id: str, member_id: str | None, kind: TouchKind
+) -> bool:
+    """Write down that somebody came by an invite; `visitor_id` is the member's id where no browser is known.
+
+    Returns whether it is the first time.
+    """
+    first = await work.session.exec(
+        state.database.insert_unless_there(Touch, ["code", "visitor_id"])
+        .values(
+            code=code,
+            visitor_id=visitor_id,
+            member_id=member_id,
+            kind=kind,
+            taps=1,
+            first_at=work.now,
+            last_at=work.now,
+        )
+        .returning(col(Touch.code)),
+    )
+    if first.first() is not None:
+        return True
+    await work.session.exec(
+        update(Touch)
+        .where(col(Touch.code) == code, col(Touch.visitor_id) == visitor_id)
+        .values(taps=Touch.taps + 1, last_at=work.now, member_id=func.coalesce(Touch.member_id, member_id)),
+    )
+    return False
+
+
+async def adopt(work: Work, visitor_id: str, member_id: str) -> None:
+    """What a visitor did before logging in was done by this member; what another member did stays theirs."""
+    await work.session.exec(
+        update(Touch)
+        .where(col(Touch.visitor_id) == visitor_id, col(Touch.member_id).is_(None))
+        .values(member_id=member_id),
+    )
