@@ -1,4 +1,4 @@
-"""How likely it is that a referral was made for its reward: from what is known of the two and of the inviter's branch."""
+"""How likely it is that a referral was made for its reward."""
 
 from dataclasses import dataclass
 from enum import StrEnum
