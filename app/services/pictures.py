@@ -17,6 +17,8 @@ from app.schemas.pictures import PicturePublic
 from app.services.transactions import transaction
 from app.state import State
 
+Look = tuple[str, str, str]
+"""What is shown of a thing: how its picture came to be, whose it is, and what tells it from another."""
 VERSION = 1
 """Of how things are drawn: another one, and caches everywhere ask for the new look."""
 DRAWINGS_KEPT = 64
@@ -123,20 +125,41 @@ async def show_picture(state: State, product_id: str) -> Sketch:
         product = await session.get(Product, product_id)
         if product is None:
             raise ProductNotFound
-        return await sketch_picture(session, product)
+        look = await look_of(session, product)
+        return await sketch(state, session, look, look, _photo_alone)
 
 
-async def sketch_picture(session: AsyncSession, product: Product) -> Sketch:
-    """A product's picture: the one that was uploaded, or one that is made up."""
-    picture = (await session.exec(select(Picture).where(Picture.product_id == product.id))).first()
-    if picture is None:
-        return stand_in(product.id, product.title)
-    return Sketch(("photo", picture.tag), partial(bytes, picture.jpeg))
+async def look_of(session: AsyncSession, product: Product) -> Look:
+    """A product's picture by its name: the one that was uploaded, or one that is made up."""
+    tag = (await session.exec(select(Picture.tag).where(Picture.product_id == product.id))).first()
+    return made_up(product.id, product.title) if tag is None else ("photo", product.id, tag)
 
 
-def stand_in(seed: str, title: str) -> Sketch:
+def made_up(seed: str, title: str) -> Look:
     """A picture that is made up of a title."""
-    return Sketch(("stand-in", seed, title), partial(drawing.stand_in, seed, title))
+    return "made up", seed, title
+
+
+async def sketch(
+    state: State,
+    session: AsyncSession,
+    look: Look,
+    seen: tuple[Hashable, ...],
+    draw_with: Callable[[Callable[[], bytes]], bytes | None],
+) -> Sketch:
+    """A sketch that is drawn with a picture. The picture is read now, unless the drawing is kept."""
+    if seen in state.drawings:
+        kept = state.drawings[seen]
+        return Sketch(seen, lambda: kept)
+    kind, id_, name = look
+    if kind == "photo":
+        jpeg = (await session.exec(select(Picture.jpeg).where(Picture.product_id == id_))).one()
+        return Sketch(seen, partial(draw_with, lambda: jpeg))
+    return Sketch(seen, partial(draw_with, partial(drawing.stand_in, id_, name)))
+
+
+def _photo_alone(photo: Callable[[], bytes]) -> bytes:
+    return photo()
 
 
 def picture_url(state: State, product_id: str) -> str:

@@ -1,5 +1,6 @@
 """What posters and previews of invites say, in Chinese or English. They show what strangers may see."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
@@ -22,7 +23,7 @@ from app.gateways.drawing import Poster
 from app.models import Community, Invite, Member, Offer, Product, Sale
 from app.schemas.groups import GroupPublic
 from app.services import groups
-from app.services.pictures import Sketch, sketch_picture, stand_in
+from app.services.pictures import Look, Sketch, look_of, made_up, sketch
 from app.state import State
 
 BEIJING = timezone(timedelta(hours=8))
@@ -54,9 +55,9 @@ async def sketch_poster(state: State, code: str, form: Form, tongue: str, *, svg
     now = state.clock()
     async with state.database.snapshot() as session:
         invite = await _find(session, code, now)
-        poster, photo = await _read(session, _Words(state, invite, tongue, now))
-    draw = _as_svg if svg else _as_png
-    return Sketch((form, svg, poster, photo.seen), partial(draw, poster, form, photo))
+        poster, look = await _read(session, _Words(state, invite, tongue, now))
+        draw_with = partial(_as_svg if svg else _as_png, poster, form)
+        return await sketch(state, session, look, (form, svg, poster, look), draw_with)
 
 
 async def _find(session: AsyncSession, code: str, now: datetime) -> Invite:
@@ -68,12 +69,12 @@ async def _find(session: AsyncSession, code: str, now: datetime) -> Invite:
     return invite
 
 
-def _as_png(poster: Poster, form: Form, photo: Sketch) -> bytes | None:
-    return drawing.as_png(partial(LAYOUTS[form], poster, photo.draw() or b""))
+def _as_png(poster: Poster, form: Form, photo: Callable[[], bytes]) -> bytes | None:
+    return drawing.as_png(partial(LAYOUTS[form], poster, photo()))
 
 
-def _as_svg(poster: Poster, form: Form, photo: Sketch) -> bytes:
-    return drawing.as_svg(partial(LAYOUTS[form], poster, photo.draw() or b""), f"{poster.heading} · {poster.title}")
+def _as_svg(poster: Poster, form: Form, photo: Callable[[], bytes]) -> bytes:
+    return drawing.as_svg(partial(LAYOUTS[form], poster, photo()), f"{poster.heading} · {poster.title}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,13 +114,13 @@ def _url(state: State, code: str) -> str:
     return f"{state.settings.public_url.rstrip('/')}/i/{code}"
 
 
-async def _read(session: AsyncSession, words: _Words) -> tuple[Poster, Sketch]:
+async def _read(session: AsyncSession, words: _Words) -> tuple[Poster, Look]:
     invite = words.invite
     inviter = mask_name((await session.get_one(Member, invite.member_id)).name)
     if invite.community_id is not None:
         community = await session.get_one(Community, invite.community_id)
         said = _of_community(words, community, inviter)
-        photo = stand_in(community.id, community.name)
+        look = made_up(community.id, community.name)
     else:
         group = None
         if invite.group_id is not None:
@@ -131,7 +132,7 @@ async def _read(session: AsyncSession, words: _Words) -> tuple[Poster, Sketch]:
         if group is not None and group.size > 1:
             said |= _of_group(words, sale, group, inviter)
         said |= {"title": product.title, "subtitle": sale.title if sale.title != product.title else ""}
-        photo = await sketch_picture(session, product)
+        look = await look_of(session, product)
     poster = Poster(
         **dict.fromkeys(("badge", "price", "since", "was", "step", "progress", "deadline", "promise"), "")
         | {"seats": None, "over": False}
@@ -143,7 +144,7 @@ async def _read(session: AsyncSession, words: _Words) -> tuple[Poster, Sketch]:
         scan=words.say("长按识别二维码", "Press and hold, or scan"),
         by_hand=words.say(f"或输入邀请码 {invite.code}", f"or enter {invite.code}"),
     )
-    return poster, photo
+    return poster, look
 
 
 async def _lead_offer(session: AsyncSession, sale: Sale, group: GroupPublic | None) -> tuple[Offer, bool, Product]:

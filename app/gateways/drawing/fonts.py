@@ -10,7 +10,7 @@ from typing import cast
 from PIL import ImageFont
 
 FOLDERS = (
-    *(Path("/usr/share/fonts"), Path("/usr/local/share/fonts"), Path("~/.local/share/fonts"), Path("~/.fonts")),
+    *(Path("/usr/share/fonts"), Path("/usr/local/share/fonts")),
     *(Path("/System/Library/Fonts"), Path("/Library/Fonts"), Path("C:/Windows/Fonts")),
 )
 PREFERRED = (
@@ -80,10 +80,7 @@ def find_face(text: str) -> Face | None:
 def find_fonts() -> tuple[Path, ...]:
     """The fonts of this machine, the best first."""
     found = {
-        path
-        for folder in FOLDERS
-        for pattern in ("*.tt[fc]", "*.otf", "*.otc")
-        for path in folder.expanduser().rglob(pattern)
+        path for folder in FOLDERS for pattern in ("*.tt[fc]", "*.otf", "*.otc") for path in folder.rglob(pattern)
     }
     return tuple(sorted(found, key=_rank))[:MOST_FONTS]
 

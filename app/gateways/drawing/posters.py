@@ -51,7 +51,7 @@ def lay_out_poster(poster: Poster, jpeg: bytes, measure: Measure) -> Drawing:
     add = drawing.shapes.append
     add(Box(40, 150, 670, 1110, WHITE, radius=32))
     title = fold(poster.title, 40, 622, 2, measure, bold=True)
-    height = 400 if len(title) > 1 else 450
+    height = (370 if len(title) > 1 else 450) if poster.price else 530
     add(Image(64, 174, 622, height, jpeg, radius=20))
     _add_badge(drawing, poster, 84, 194, measure)
     y = 174.0 + height + 60
@@ -97,8 +97,8 @@ def lay_out_preview(poster: Poster, jpeg: bytes, measure: Measure) -> Drawing:
         y += 42
     _add_price(drawing, poster, left, 410, room, measure)
     _add_progress(drawing, poster, left, 444, room)
-    if poster.deadline:
-        add(Words(left, 558, _one(poster.deadline, 26, room, measure), 26, GREY))
+    last = poster.deadline or ("" if poster.over else poster.by_hand)
+    add(Words(left, 558, _one(last, 26, room, measure), 26, GREY))
     return drawing
 
 
