@@ -29,7 +29,7 @@ JPEG, PNG, SVG = "image/jpeg", "image/png", "image/svg+xml"
 SECONDS_KEPT = 30
 """How long a browser or a chat shows a picture without asking whether it has changed."""
 NOTHING_FROM_ELSEWHERE = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; sandbox"
-BINARY = {"schema": {"type": "string", "contentEncoding": "binary"}}
+BINARY = {"schema": {"type": "string", "format": "binary"}}
 SizeQuery = Annotated[int, Query(ge=100, le=1200, description="Pixels on each side 边长（像素）")]
 LangQuery = Annotated[
     str | None, Query(pattern="^(zh|en)$", description="`zh` or `en`, before `Accept-Language` 语言")

@@ -14,6 +14,7 @@ from PIL import Image, ImageChops, ImageDraw
 from app.gateways import drawing
 from app.gateways.drawing import fonts, photos
 from app.gateways.drawing.fonts import NO_LETTER, Face, find_face
+from app.gateways.drawing.photos import SCAN
 from app.gateways.drawing.shapes import Drawing, Words, estimate, fold
 
 LINK = "https://kaituan.example/i/7Yp2KqXw3N"
@@ -183,6 +184,7 @@ WRONG = {
     "a type that is not taken": (encoded(halves(), "GIF"), "image/gif"),
     "a GIF that says it is PNG": (encoded(halves(), "GIF"), "image/png"),
     "no type": (WHOLE["image/png"], ""),
+    "a thousand scans": (WHOLE["image/jpeg"] + SCAN * 1000, "image/jpeg"),
     "no pixels": (png_of(0, 0), "image/png"),
     "wrong checksum": (WHOLE["image/png"].replace(b"IDAT", b"IDAX"), "image/png"),
     **{f"truncated {media_type}": (file[: len(file) // 2], media_type) for media_type, file in WHOLE.items()},
@@ -270,6 +272,7 @@ def test_lines_fit_and_lose_nothing_but_the_end(text: str, lines: int) -> None:
 
 def test_words_are_not_torn() -> None:
     assert fold("Handmade soap of olive oil", 40, 300, 3, estimate) == ["Handmade soap", "of olive oil"]
+    assert fold("一二三四五六七，八九十", 40, 280, 3, estimate) == ["一二三四五六", "七，八九十"]
     assert fold("Handmade soap", 40, 290, 2, estimate) == ["Handmade", "soap"]
 
 

@@ -19,6 +19,9 @@ MAX_PIXELS = 16_000_000
 MAX_SIDE = 1200
 """Of a picture that is kept."""
 QUALITY = 85
+MAX_SCANS = 100
+"""Of a JPEG, each of which goes over the whole picture; usual ones have ten."""
+SCAN = b"\xff\xda"
 STAND_IN = (800, 600)
 
 
@@ -44,6 +47,8 @@ def read_photo(data: bytes, media_type: str) -> Photo:
     kind = ACCEPTED.get(media_type)
     if kind is None:
         raise BadPicture("the Content-Type must be image/png, image/jpeg or image/webp")
+    if kind == "JPEG" and data.count(SCAN) > MAX_SCANS:
+        raise BadPicture(f"more than {MAX_SCANS} scans")
     try:
         with Pillow.open(BytesIO(data), formats=[kind]) as opened:
             _check_size(opened)  # known before anything is unpacked

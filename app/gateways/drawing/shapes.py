@@ -4,6 +4,8 @@ import unicodedata
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
+CLOSING = "，。、；：？！）】》」』”’…％,.;:?!)]}%"
+"""No line begins with these."""
 Measure = Callable[[str, float, bool], float]
 """How wide a text is, by its size and whether it is bold."""
 
@@ -113,7 +115,9 @@ def _fitting(text: str, size: float, width: float, measure: Measure, *, bold: bo
 def _between_words(text: str, cut: int) -> int:
     """A place to break a line at or before `cut`: not within a word, unless it fills the line."""
     for place in range(cut, 0, -1):
-        if place == len(text) or not (_in_word(text[place - 1]) and _in_word(text[place])):
+        if place == len(text) or (
+            text[place] not in CLOSING and not (_in_word(text[place - 1]) and _in_word(text[place]))
+        ):
             return place
     return cut
 
