@@ -81,10 +81,9 @@ def fold(text: str, size: float, width: float, lines: int, measure: Measure, *, 
         if measure(rest, size, bold) <= width:
             return [*folded, rest]
         limit = width - measure("…", size, bold) if last else width
-        cut = _fitting(rest, size, limit, measure, bold=bold)
+        cut = _between_words(rest, _fitting(rest, size, limit, measure, bold=bold))
         if last:
-            return [*folded, f"{rest[:cut].rstrip()}…"]
-        cut = _between_words(rest, cut)
+            return [*folded, f"{rest[:cut].rstrip(f' {CLOSING}')}…"]
         folded.append(rest[:cut].rstrip())
         rest = rest[cut:].lstrip()
     return folded
