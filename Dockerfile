@@ -6,6 +6,11 @@ RUN python -m venv --without-pip /venv \
     && pip --python /venv/bin/python install --no-cache-dir --only-binary :all: --require-hashes -r requirements.txt
 
 FROM python:3.11-slim-trixie
+# A font with Chinese letters, for posters. Debian keeps one version of it for each release.
+# hadolint ignore=DL3008
+RUN apt-get update \
+    && apt-get install -y --no-install-recommends fonts-wqy-microhei \
+    && rm -rf /var/lib/apt/lists/*
 RUN useradd --uid 10001 --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin kaituan
 COPY --from=builder /venv /venv
 WORKDIR /srv/kaituan

@@ -1,7 +1,7 @@
 """Everything the service keeps open while it runs, opened once and passed to every use case."""
 
 import asyncio
-from collections import Counter
+from collections import Counter, OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -55,6 +55,8 @@ class State:
     """Members that were seen to exist; they are never deleted."""
     queues: dict[str, Any] = field(default_factory=dict)
     """Who waits here for their turn in a flash sale: a `Queue` of `services/queues.py` by sale."""
+    drawings: OrderedDict[Any, Any] = field(default_factory=OrderedDict)
+    """What was drawn a while ago, by all that can be seen in it; the least used first."""
     _batches: dict[Any, Batches[Any, Any, Any]] = field(default_factory=dict)
     _memories: dict[Any, Memory[Any, Any]] = field(default_factory=dict)
 

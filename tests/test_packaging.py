@@ -21,6 +21,7 @@ from pydantic import ValidationError
 
 from app.cli import cli
 from app.config import Environment, Settings
+from app.gateways.drawing.fonts import PREFERRED
 
 ROOT = Path(__file__).parents[1]
 SETTINGS = {name.upper() for name in Settings.model_fields}
@@ -127,6 +128,12 @@ def test_the_image_runs_the_command_line_as_nobody_special() -> None:
     assert json.loads(last("ENTRYPOINT")) == ["python", "-m", "app"]
     assert json.loads(last("CMD"))[0] in commands()
     assert last("STOPSIGNAL") == "SIGTERM"
+
+
+def test_the_image_has_chinese_letters_for_posters() -> None:
+    installed = " ".join(given for name, given in read_stages()[-1] if name == "RUN")
+    assert "fonts-wqy-microhei" in installed
+    assert "wqy-microhei" in PREFERRED
 
 
 def test_the_image_holds_what_exists_and_is_let_in() -> None:

@@ -689,6 +689,14 @@ class InvalidTerms(InvalidError):
 
 
 @dataclass(eq=False)
+class PictureInvalid(InvalidError):
+    code = "picture_invalid"
+    en = "This picture cannot be used"
+    zh = "图片无法使用"
+    reason: str
+
+
+@dataclass(eq=False)
 class ChoiceNotOffered(InvalidError):
     code = "choice_not_offered"
     en = "The sale does not offer that for groups that do not fill"

@@ -11,6 +11,7 @@ from app.models.invites import Invite
 from app.models.members import Mark, Member, OperatorKey, Session
 from app.models.orders import Order
 from app.models.payments import Notification, Payment, Refund
+from app.models.pictures import Picture
 from app.models.products import Product, Sku
 from app.models.referrals import Cause, Referral, Touch
 from app.models.reminders import Reminder
@@ -36,6 +37,7 @@ __all__ = [
     "OperatorKey",
     "Order",
     "Payment",
+    "Picture",
     "Product",
     "Purchase",
     "Redemption",

@@ -1,6 +1,7 @@
 """Errors as `application/problem+json`: in answers, and in the OpenAPI document."""
 
 import logging
+import re
 from collections.abc import Mapping
 from functools import lru_cache
 from http import HTTPStatus
@@ -25,7 +26,8 @@ from app.schemas.problems import FieldProblem, Problem
 log = logging.getLogger(__name__)
 MEDIA_TYPE = "application/problem+json"
 BODY_LIMIT_BYTES = 65_536
-BODY_LIMIT_DIGITS = len(str(BODY_LIMIT_BYTES))
+PICTURE_LIMIT_BYTES = 1_048_576
+PICTURE_PATH = re.compile("/v1/ops/products/[^/]+/picture")
 RETRY_AFTER_SECONDS = "1"
 RETRY_AFTER = {"Retry-After": {"schema": {"type": "integer"}, "description": "Seconds to wait before asking again"}}
 STATUSES: dict[type[KaituanError], HTTPStatus] = {
@@ -177,7 +179,7 @@ def with_headers(answer: Response, extra: Mapping[str, str]) -> Response:
 
 
 class BodyLimit:
-    """Refuse a body beyond `BODY_LIMIT_BYTES`, as a problem and before any route has acted.
+    """Refuse a body beyond its limit, as a problem and before any route has acted.
 
     A body that tells its length is refused by it; one that does not, while it is read.
     """
@@ -189,27 +191,34 @@ class BodyLimit:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
+        limit = body_limit(scope)
         length = dict(scope["headers"]).get(b"content-length")
         # A number of any length may be written with zeros before it.
         digits = b"" if length is None else length.lstrip(b"0")
-        if len(digits) > BODY_LIMIT_DIGITS or (digits and int(digits) > BODY_LIMIT_BYTES):
-            error = errors.BodyTooLarge(limit_bytes=BODY_LIMIT_BYTES)
+        if len(digits) > len(str(limit)) or (digits and int(digits) > limit):
+            error = errors.BodyTooLarge(limit_bytes=limit)
             await problem_response(Request(scope), error)(scope, receive, send)
         elif length is None and scope["method"] != "GET":
-            await self.app(scope, _counted(receive), send)
+            await self.app(scope, _counted(receive, limit), send)
         else:
             # What comes with a GET is not read; a live stream only looks whether its reader is still there.
             await self.app(scope, receive, send)
 
 
-def _counted(receive: Receive) -> Receive:
+def body_limit(scope: Scope) -> int:
+    """How many bytes the body of a request may have."""
+    is_picture = scope["method"] == "PUT" and PICTURE_PATH.fullmatch(scope["path"])
+    return PICTURE_LIMIT_BYTES if is_picture else BODY_LIMIT_BYTES
+
+
+def _counted(receive: Receive, limit: int) -> Receive:
     read = 0
 
     async def counted() -> Message:
         nonlocal read
         message = await receive()
         read += len(message.get("body", b""))
-        if read > BODY_LIMIT_BYTES:
+        if read > limit:
             raise HTTPException(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
         return message
 
@@ -242,7 +251,7 @@ def add_problem_handlers(app: FastAPI) -> None:
     @app.exception_handler(HTTPException)
     async def on_http(request: Request, error: HTTPException) -> Response:
         if error.status_code == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
-            answer = problem_response(request, errors.BodyTooLarge(limit_bytes=BODY_LIMIT_BYTES))
+            answer = problem_response(request, errors.BodyTooLarge(limit_bytes=body_limit(request.scope)))
         else:
             answer = problem_response(request, HTTP_ERRORS.get(error.status_code, errors.BadRequest)())
         extra = {name.lower(): value for name, value in (error.headers or {}).items()}

@@ -36,7 +36,12 @@ def view_headers(view: View) -> list[tuple[bytes, bytes]]:
 
 def is_known(view: View, if_none_match: str | None) -> bool:
     """Whether the reader has this very view (RFC 9110, 13.1.2: weak comparison)."""
+    return has_tag(view.etag, if_none_match)
+
+
+def has_tag(etag: str, if_none_match: str | None) -> bool:
+    """The same, of an entity tag."""
     if if_none_match is None:
         return False
     tags = [tag.strip().removeprefix("W/") for tag in if_none_match.split(",")]
-    return view.etag in tags or tags == ["*"]
+    return etag in tags or tags == ["*"]

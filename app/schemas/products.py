@@ -28,5 +28,6 @@ class ProductPublic(BaseModel):
     id: str
     title: str
     description: str
+    picture_url: str = Field(description="Uploaded, or made of its first characters 商品图片")
     skus: list[SkuPublic]
     created_at: datetime

@@ -238,6 +238,7 @@ class OfferPublic(BaseModel):
     id: str
     product_id: str
     product_title: str
+    picture_url: str = Field(description="Of the product 商品图片")
     sku_id: str
     sku_name: str
     price: int = Field(description="Minor units")

@@ -31,6 +31,7 @@ from app.services import bargains, dealing, draws
 from app.services.entries import lose_line
 from app.services.locks import lock_running_groups, lock_sale
 from app.services.pages import read_page
+from app.services.pictures import picture_url
 from app.services.reminders import drop_reminders
 from app.services.transactions import Work, transaction
 from app.state import State
@@ -318,7 +319,7 @@ def _check_solo_price(sale: Sale, price: int, solo_price: int | None) -> None:
         raise InvalidTerms(field="solo_price", reason="is for group sales, and must not be below price")
 
 
-async def describe(session: AsyncSession, sales: Sequence[Sale]) -> list[SalePublic]:
+async def describe(state: State, session: AsyncSession, sales: Sequence[Sale]) -> list[SalePublic]:
     """Sales with their offers, as if nothing of them were taken."""
     rows = await session.exec(
         select(Offer, Product.title, Sku.name)
@@ -330,7 +331,12 @@ async def describe(session: AsyncSession, sales: Sequence[Sale]) -> list[SalePub
     offers: dict[str, list[OfferPublic]] = {}
     for offer, title, name in rows.all():
         shown = OfferPublic(
-            **offer.model_dump(exclude={"sale_id"}), product_title=title, sku_name=name, taken=0, left=offer.stock
+            **offer.model_dump(exclude={"sale_id"}),
+            product_title=title,
+            picture_url=picture_url(state, offer.product_id),
+            sku_name=name,
+            taken=0,
+            left=offer.stock,
         )
         offers.setdefault(offer.sale_id, []).append(shown)
     return [
@@ -373,5 +379,5 @@ async def _count_units(state: State, sales: Sequence[tuple[str, ...]]) -> list[d
 
 
 async def _public(state: State, session: AsyncSession, sales: Sequence[Sale]) -> list[SalePublic]:
-    described = await describe(session, sales)
+    described = await describe(state, session, sales)
     return [with_counts(sale, await count_taken(state, sale)) for sale in described]

@@ -119,6 +119,6 @@ async def _read_sales(state: State, sale_ids: Sequence[str]) -> list[_SeenSale |
         rows = await session.exec(
             select(Sale).where(col(Sale.id).in_(sale_ids), Sale.state != SaleState.DRAFT),
         )
-        shown = await sales.describe(session, list(rows.all()))
+        shown = await sales.describe(state, session, list(rows.all()))
     found = {sale.id: _SeenSale(sale) for sale in shown}
     return [found.get(sale_id) or SaleNotFound() for sale_id in sale_ids]

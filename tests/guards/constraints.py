@@ -140,6 +140,7 @@ CHANGES = {
     "ck_entries_order_id": offence("state = 'waiting'", order_id=NOBODY),
     "ck_entries_group_id": offence("state = 'waiting'", group_id=NOBODY),
     "ck_entries_entry_state": offence("state = 'waiting'", state=NOBODY),
+    "ck_pictures_jpeg": offence(jpeg="''::bytea"),
     "ck_payments_amount": offence("state = 'created'", amount="0"),
     "ck_payments_refunded_amount": offence("outcome = 'kept'", refunded_amount="captured_amount + 1"),
     "ck_payments_captured": offence("state = 'created'", captured_amount="amount"),

@@ -20,8 +20,8 @@ PROBLEMS = "app.routers.problems"
 
 
 @notices(
-    *cuts(f"{PROBLEMS}.BodyLimit.__call__", "int(digits) > BODY_LIMIT_BYTES"),
-    *cuts(f"{PROBLEMS}._counted", "read > BODY_LIMIT_BYTES"),
+    *cuts(f"{PROBLEMS}.BodyLimit.__call__", "int(digits) > limit"),
+    *cuts(f"{PROBLEMS}._counted", "read > limit"),
 )
 async def a_body_is_read_to_its_limit(world: World) -> None:
     async def pieces() -> AsyncIterator[bytes]:

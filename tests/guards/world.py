@@ -1,6 +1,7 @@
 """What the guards stand before: a service, a story that fills every table, and what probes make anew."""
 
 import asyncio
+from base64 import b64decode
 from collections import deque
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
@@ -20,7 +21,7 @@ from app.models import Order, SandboxCharge
 from app.models import Payment as PaymentRow
 from app.schemas.sandbox import Pay
 from app.schemas.slots import SlotsCreate
-from app.services import payments, reminders, sandbox, slots
+from app.services import payments, pictures, reminders, sandbox, slots
 from app.services.invariants import find_violations
 from app.services.transactions import transaction
 from app.state import State
@@ -28,6 +29,10 @@ from tests.http.test_payment_hook import Payment
 from tests.service import BARGAIN, FLASH, Member, Sale, Service
 
 Row = TypeVar("Row", bound=SQLModel)
+PIXEL = b64decode(
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+)
+"""A picture, as PNG."""
 WAITING = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
 
 
@@ -215,7 +220,8 @@ async def tell_story(world: World) -> None:
     service, sale = world.service, world.sale
     large = await service.sale(group_size=3)
     member, friend, payer, leaver = await service.members(4)
-    await service.ops("POST", "products", {"title": "红茶", "skus": ["not offered"]})
+    tea = await service.ops("POST", "products", {"title": "红茶", "skus": ["not offered"]})
+    await pictures.put_picture(world.state, tea.json()["id"], PIXEL, "image/png")
     await leaver.post("/v1/invites", {"sale_id": sale.id})
     await world.slots()
     await reminders.set_reminder(world.state, leaver.id, (await world.coming()).id, 5)

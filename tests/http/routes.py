@@ -21,6 +21,7 @@ PLACEHOLDERS = {
     "path": "nothing.css",
 }
 FORM_ROUTES = {"pay_by_form"}
+FILE_ROUTES = {"put_picture"}
 
 
 @dataclass(frozen=True)
@@ -76,13 +77,15 @@ class Route:
     @property
     def takes_raw_body(self) -> bool:
         """Whether it reads bytes and checks a signature over them."""
+        if self.name in FORM_ROUTES | FILE_ROUTES:
+            return False
         if self.operation is None:
-            return self.method == "POST" and self.name not in FORM_ROUTES
+            return self.method == "POST"
         return self.body_schema is None and "requestBody" in self.operation
 
     @property
     def reads_body(self) -> bool:
-        return self.body_schema is not None or self.takes_raw_body or self.name in FORM_ROUTES
+        return self.body_schema is not None or self.takes_raw_body or self.name in FORM_ROUTES | FILE_ROUTES
 
     def codes(self, status: int) -> set[str]:
         """The error codes its documentation names for a status."""

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import pytest
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped] # it has no types
 
-from app.routers.problems import BODY_LIMIT_BYTES
+from app.routers.problems import BODY_LIMIT_BYTES, body_limit
 from tests.http.refusals import ANYWHERE, CHINESE, ERRORS, check_refusal, unchanged
 from tests.http.routes import DOCUMENT, JSON_ROUTES, KEYED_ROUTES, RAW_ROUTES, ROUTES, Route
 from tests.http.world import World
@@ -113,16 +113,18 @@ async def test_content_type_that_is_not_json(world: World, route: Route) -> None
 
 @routes(ROUTES)
 async def test_body_beyond_the_limit(world: World, route: Route) -> None:
+    limit = body_limit({"method": route.method, "path": route.address(world.ids)})
+
     async def pieces() -> AsyncIterator[bytes]:
-        for _ in range(BODY_LIMIT_BYTES // 1024 + 1):
+        for _ in range(limit // 1024 + 1):
             yield b" " * 1024
 
     kind = "application/x-www-form-urlencoded" if route.name == "pay_by_form" else "application/json"
     async with unchanged(world.service):
-        for size in (BODY_LIMIT_BYTES + 1, 5_000_000):
+        for size in (limit + 1, 5_000_000):
             reply = await world.ask(route, content=b" " * size, headers={"content-type": kind})
             problem = check_refusal(reply, "body_too_large", route=route)
-            assert problem["limit_bytes"] == BODY_LIMIT_BYTES
+            assert problem["limit_bytes"] == limit
         if route.reads_body:
             reply = await world.ask(route, content=pieces(), headers={"content-type": kind})
             check_refusal(reply, "body_too_large", route=route)

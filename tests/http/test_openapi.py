@@ -194,6 +194,7 @@ async def _config(service: Service) -> str:
         "path.bargain_id",
         "path.order_id",
         "path.code",
+        "path.product_id",
         "path.coupon_id",
         "path.coupon_code",
         "path.token",
@@ -248,7 +249,7 @@ async def _things(service: Service) -> dict[str, list[Any]]:
     over = (await member.bargain(bargains))["id"]
     await member.pay((await member.buy_at(over)).json()["order"]["id"])
     running = [(await someone.bargain(bargains))["id"] for someone in (member, friend)]
-    sku_id = (await service.http.get(f"/v1/sales/{sale.id}")).json()["offers"][0]["sku_id"]
+    offered = (await service.http.get(f"/v1/sales/{sale.id}")).json()["offers"][0]
     return {
         "member": [member.token],
         "sale_id": [sale.id],
@@ -259,7 +260,8 @@ async def _things(service: Service) -> dict[str, list[Any]]:
         "series_id": [await _series(service)],
         "coming_sale_id": [(await service.sale(**FLASH, opens_at=LATE, closes_at=LATER)).id],
         "community_id": [sale.body["community_id"]],
-        "sku_id": [sku_id],
+        "sku_id": [offered["sku_id"]],
+        "product_id": [offered["product_id"]],
         "offer_id": [sale.offer],
         "bargain_sale_id": [bargains.id],
         "bargain_offer_id": [bargains.offer],
