@@ -117,7 +117,9 @@ class World:
         payment = await self.payment(held)
         async with transaction(self.state, self.service.clock()) as work:
             charge = Charge(payment.id, ChargeState.CAPTURED, amount=4900, currency="CNY")
-            await payments._record_charge(work, await work.session.get_one(PaymentRow, payment.id), charge)
+            await payments._record_charge(
+                self.state, work, await work.session.get_one(PaymentRow, payment.id), charge
+            )
         return payment
 
     async def confirmed(self) -> tuple[Held, Held]:
