@@ -4,9 +4,10 @@ Two members know each other when one has brought the other, or when they have bo
 that went through, in one group that succeeded.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Collection, Iterable, Mapping, Sequence
 from heapq import nlargest
 from itertools import chain
+from typing import TypeVar
 
 from sqlalchemy import and_
 from sqlalchemy.orm import aliased
@@ -19,6 +20,7 @@ from app.domain.orders import PAID_SEAT_STATES, OrderState
 from app.domain.trust import Friend, show_friends
 from app.gateways.database import is_outage
 from app.models import Group, Member, Order, Referral
+from app.remembering import Memory
 from app.schemas.trust import FriendsIn
 from app.state import State
 
@@ -27,23 +29,20 @@ MOST_KNOWN = 1_000
 """Of whoever knows more, the newest members are looked for."""
 REMEMBERED_SECONDS, IN_SALE_SECONDS = 30.0, 2.0
 Known = frozenset[str]
+Result = TypeVar("Result")
 
 
 async def known_to(state: State, viewer_id: str | None) -> Known:
     """Whom a member knows, as it was a moment ago. Nobody for strangers, and while the database is away."""
     if viewer_id is None:
         return frozenset()
-    memory = state.memory(_read_known, seconds=REMEMBERED_SECONDS)
-    try:
-        return memory.fresh(viewer_id) or await memory.get(viewer_id)
-    except Exception as error:
-        if is_outage(error):
-            return frozenset()
-        raise
+    memory: Memory[str, Known] = state.memory(_read_known, seconds=REMEMBERED_SECONDS)
+    known = memory.fresh(viewer_id)
+    return known if known is not None else await _unless_away(memory.read(viewer_id), frozenset())
 
 
 async def friends_in(session: AsyncSession, viewer_id: str, group_ids: Collection[str]) -> dict[str, FriendsIn]:
-    """Who that a member knows has paid for a seat in these groups; only groups of which there is something to tell."""
+    """Who that a member knows has paid for a seat in these groups; without those with nothing to tell."""
     return await find_friends(session, (await read_known(session, [viewer_id]))[viewer_id], group_ids)
 
 
@@ -84,14 +83,18 @@ async def find_groups(session: AsyncSession, known: Known, sale_id: str) -> dict
 async def friends_in_sale(state: State, viewer_id: str | None, sale_id: str) -> FriendsIn | None:
     """Who that a member knows has bought in a sale, as it was a moment ago; None when there is nothing to tell."""
     known = await known_to(state, viewer_id)
-    if not known or viewer_id is None:
-        return None
+    memory = state.memory(_read_in_sales, seconds=IN_SALE_SECONDS)
+    return (await _unless_away(memory.get((viewer_id, sale_id)), (None,)))[0] if known and viewer_id else None
+
+
+async def _unless_away(reading: Awaitable[Result], otherwise: Result) -> Result:
+    """What is read, or something else while the database is away: a view is shown all the same."""
     try:
-        return (await state.memory(_read_in_sales, seconds=IN_SALE_SECONDS).get((viewer_id, sale_id)))[0]
+        return await reading
     except Exception as error:
-        if is_outage(error):
-            return None
-        raise
+        if not is_outage(error):
+            raise
+        return otherwise
 
 
 async def _read_in_sales(state: State, asked: Sequence[tuple[str, str]]) -> list[tuple[FriendsIn | None]]:

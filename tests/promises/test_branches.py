@@ -91,7 +91,9 @@ class Forest:
             if chance.random() < 0.9:
                 # Some bring hundreds, most bring nobody, and chains grow long.
                 near = chance.random() < 0.5
-                before = chance.randrange(max(0, number - 5), number) if near else int(number * chance.random() ** 3)
+                before = (
+                    chance.randrange(max(0, number - 5), number) if near else int(number * chance.random() ** 3)
+                )
                 self.above[self.ids[number]] = self.ids[before]
 
     def down(self, member_id: str, depth: int) -> list[list[str]]:
@@ -188,7 +190,7 @@ async def test_a_forest_is_walked_as_one_would_by_hand(service: Service, forest:
 
 
 async def test_a_walk_visits_its_own_branch_only(service: Service, forest: Forest) -> None:
-    """Rows that a query touches, counted by the database: as many as the branch has, in a forest of ten thousand."""
+    """Rows that a query touches, told by the database: as many as the branch has, in a forest of ten thousand."""
     if service.state.database.is_sqlite:
         async with service.state.database.snapshot() as session:
             for direction in Direction:
@@ -224,4 +226,3 @@ async def _rows_visited(session: Any, walk: Walk) -> int:
             visited += round(rows * node["Actual Loops"])
             assert node["Node Type"] != "Seq Scan", node
     return visited
-

@@ -98,7 +98,10 @@ async def test_a_typed_code_brings_as_a_link_does(service: Service) -> None:
     async with service.state.database.snapshot() as session:
         touches = (await session.exec(select(Touch).where(Touch.code == code).order_by(col(Touch.taps)))).all()
         referrals = (await session.exec(select(Referral).where(Referral.code == code))).all()
-    assert [(row.member_id, row.kind, row.taps) for row in touches] == [(other.id, "code", 1), (friend.id, "code", 2)]
+    assert [(row.member_id, row.kind, row.taps) for row in touches] == [
+        (other.id, "code", 1),
+        (friend.id, "code", 2),
+    ]
     assert {(row.member_id, row.inviter_id, row.kind) for row in referrals} == {
         (friend.id, inviter.id, "code"),
         (other.id, inviter.id, "code"),
@@ -311,9 +314,10 @@ async def test_a_replayed_visitor_brings_nobody_twice(service: Service) -> None:
     await invites.open_invite(service.state, code, landing.visitor_token, again.id)
     await invites.open_invite(service.state, later, landing.visitor_token, again.id)
     async with service.state.database.snapshot() as session:
-        owners = {row.code: row.member_id for row in (await session.exec(
-            select(Touch).where(col(Touch.code).in_([code, later]))
-        )).all()}
+        owners = {
+            row.code: row.member_id
+            for row in (await session.exec(select(Touch).where(col(Touch.code).in_([code, later])))).all()
+        }
     assert owners == {code: first.id, later: again.id}
 
 
@@ -328,23 +332,21 @@ class Spreading(RuleBasedStateMachine):
 
     @initialize(
         rules=st.lists(
-            st.builds(
-                AttributionRules, st.sampled_from(["first", "last"]), st.integers(1, 20), st.booleans()
-            ),
+            st.builds(AttributionRules, st.sampled_from(["first", "last"]), st.integers(1, 20), st.booleans()),
             min_size=2,
             max_size=2,
         )
     )
     def begin(self, rules: list[AttributionRules]) -> None:
-        self.rules = rules
+        self.attributions = rules
         self.run(self._begin())
         self.taps: dict[tuple[int, str], list[Any]] = {}
         self.brought: dict[tuple[str, int], tuple[int, str]] = {}
 
     async def _begin(self) -> None:
         self.members = await self.service.members(5)
-        self.sales = []
-        for rules in self.rules:
+        self.sales: list[Sale] = []
+        for rules in self.attributions:
             terms = {"touch": rules.touch, "window_days": rules.window_days, "lasting": rules.lasting}
             together = {"community_id": self.sales[0].body["community_id"]} if self.sales else {}
             self.sales.append(await spread(self.service, attribution=terms, **together))
@@ -381,7 +383,7 @@ class Spreading(RuleBasedStateMachine):
         self.run(self._buy(who, place, code))
         if code is not None and self.codes[code][0] != who and (who, code) not in self.taps:
             self.taps[who, code] = [now, now]
-        rules = self.rules[place]
+        rules = self.attributions[place]
         scope = LASTING if rules.lasting else str(place)
         moments = [
             (at, other)

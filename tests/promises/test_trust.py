@@ -38,8 +38,8 @@ async def look(viewer: Member, path: str) -> object:
     """The friends a member is told of, with nothing remembered from before."""
     state = viewer.service.state
     state.memory(trust._read_known).drop(viewer.id)
-    views.forget(state, [path.split("/")[-1]])
-    state.memory(trust._read_in_sales).drop((viewer.id, path.split("/")[-1]))
+    views.forget(state, [path.rsplit("/", maxsplit=1)[-1]])
+    state.memory(trust._read_in_sales).drop((viewer.id, path.rsplit("/", maxsplit=1)[-1]))
     reply = await viewer.get(path)
     assert reply.status_code == 200, reply.text
     return reply.json()["friends_in"]
