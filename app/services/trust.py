@@ -27,6 +27,7 @@ from app.state import State
 BOUGHT_STATES = PAID_SEAT_STATES - {OrderState.PAID}
 MOST_KNOWN = 1_000
 """Of whoever knows more, the newest members are looked for."""
+LOOKED_UP_AT_ONCE = 5_000
 REMEMBERED_SECONDS, IN_SALE_SECONDS = 30.0, 2.0
 Known = frozenset[str]
 Result = TypeVar("Result")
@@ -98,20 +99,33 @@ async def _unless_away(reading: Awaitable[Result], otherwise: Result) -> Result:
 
 
 async def _read_in_sales(state: State, asked: Sequence[tuple[str, str]]) -> list[tuple[FriendsIn | None]]:
+    """For all who ask, the buyers of each sale that any of them knows are read together."""
+    known = {viewer_id: await known_to(state, viewer_id) for viewer_id, _ in asked}
+    found: dict[str, dict[str, Friend]] = {}
+    async with state.database.snapshot() as session:
+        for sale_id in {sale_id for _, sale_id in asked}:
+            anybody = {id_ for viewer_id, other in asked if other == sale_id for id_ in known[viewer_id]}
+            found[sale_id] = await _find_buyers(session, sale_id, sorted(anybody))
     return [
-        (await _find_in_sale(state, await known_to(state, viewer_id), sale_id),) for viewer_id, sale_id in asked
+        (show(found[sale_id][id_] for id_ in sorted(known[viewer_id] & found[sale_id].keys())),)
+        for viewer_id, sale_id in asked
     ]
 
 
-async def _find_in_sale(state: State, known: Known, sale_id: str) -> FriendsIn | None:
-    bought = select(Order.member_id).where(
-        Order.sale_id == sale_id, col(Order.member_id).in_(known), col(Order.state).in_(PAID_SEAT_STATES)
-    )
-    async with state.database.snapshot() as session:
-        rows = await session.exec(
-            select(Member.name, Member.seen_by_friends).where(col(Member.id).in_(bought)).order_by(col(Member.id)),
+async def _find_buyers(session: AsyncSession, sale_id: str, ids: Sequence[str]) -> dict[str, Friend]:
+    """Those of some members who have bought in a sale."""
+    found: dict[str, Friend] = {}
+    for begin in range(0, len(ids), LOOKED_UP_AT_ONCE):
+        bought = select(Order.member_id).where(
+            Order.sale_id == sale_id,
+            col(Order.member_id).in_(ids[begin : begin + LOOKED_UP_AT_ONCE]),
+            col(Order.state).in_(PAID_SEAT_STATES),
         )
-        return show(Friend(name, SeenBy(seen_by)) for name, seen_by in rows.all())
+        rows = await session.exec(
+            select(Member.id, Member.name, Member.seen_by_friends).where(col(Member.id).in_(bought)),
+        )
+        found |= {id_: Friend(name, SeenBy(seen_by)) for id_, name, seen_by in rows.all()}
+    return found
 
 
 def show(friends: Iterable[Friend]) -> FriendsIn | None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,10 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
-from sqlmodel import col, select
+from sqlmodel import SQLModel, col, select
 
-from app.domain.referrals import LASTING, AttributionRules
+from app.domain.invites import InviteChannel
+from app.domain.referrals import LASTING, AttributionRules, TouchKind
 from app.domain.suspicions import Suspicion
 from app.models import Referral, Refusal, SandboxCharge, Touch
 from app.schemas.groups import ClaimCreate
@@ -23,6 +25,7 @@ from app.schemas.sandbox import Pay
 from app.schemas.sessions import SessionCreate
 from app.services import claims, invites, payments, sandbox, sessions, visitors
 from app.services.causes import handle
+from app.services.invariants import find_violations
 from app.services.suspicions import suspect
 from app.services.tokens import ALGORITHM, ISSUER
 from app.workers import causes
@@ -319,6 +322,48 @@ async def test_a_replayed_visitor_brings_nobody_twice(service: Service) -> None:
             for row in (await session.exec(select(Touch).where(col(Touch.code).in_([code, later])))).all()
         }
     assert owners == {code: first.id, later: again.id}
+
+
+async def test_what_must_not_be_is_found(service: Service) -> None:
+    """The negative control of the invariants: rows that nothing of ours would write."""
+    sale = await spread(service)
+    ring = await service.members(3)
+    below = await service.member()
+    codes = {member.id: await invite(service, member, sale_id=sale.id, max_uses=1) for member in ring}
+    now = service.clock()
+
+    def brought(member: Member, inviter: Member, maker: Member) -> Referral:
+        return Referral(
+            scope=sale.id,
+            member_id=member.id,
+            inviter_id=inviter.id,
+            code=codes[maker.id],
+            channel=InviteChannel.LINK,
+            kind=TouchKind.LINK,
+            order_id=f"ord_{uuid4().hex}",
+            touched_at=now,
+            bound_at=now,
+        )
+
+    one, two, three = ring
+    wrongs: dict[str, list[SQLModel]] = {
+        "I19 circle": [brought(one, two, two), brought(two, three, three), brought(three, one, one)],
+        "I19 once": [brought(below, one, two)],
+        "I19 uses": [brought(below, one, one)],
+    }
+    for invariant_id, rows in wrongs.items():
+        with suppress(_Undone):
+            async with service.state.database.transaction() as session:
+                session.add_all(rows)
+                await session.flush()
+                found = {violation.invariant for violation in await find_violations(session)}
+                raise _Undone
+        assert invariant_id in found
+    assert await service.violations() == []
+
+
+class _Undone(Exception):
+    """Nothing of it is kept."""
 
 
 class Spreading(RuleBasedStateMachine):
