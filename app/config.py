@@ -88,6 +88,13 @@ class Settings(BaseSettings):
         le=100_000,
         description="The same for an address; many members may share one",
     )
+    invite_misses_per_second: float = Field(
+        default=0.2,
+        ge=0,
+        le=1000,
+        description="Codes of invites that do not exist an address may ask for in each process, thirty in a row;"
+        " beyond that it may ask for none. 0: no limit",
+    )
     live_connections: int = Field(
         default=10_000,
         ge=1,

@@ -35,6 +35,14 @@ class Limiter:
         self.burst = burst
         self._earned_at: OrderedDict[str, float] = OrderedDict()
 
+    def wait(self, key: str, now: float | None = None) -> int:
+        """How many seconds until one more may be asked; 0: now. Counts nothing."""
+        if not self.rate:
+            return 0
+        now = monotonic() if now is None else now
+        debt = self._earned_at.get(key, now) - now
+        return max(0, math.ceil(debt - (self.burst - 1) / self.rate - 1e-9))
+
     def ask(self, key: str, now: float | None = None) -> Allowance | None:
         """Count one request; None when nothing is limited. What was too many is not counted."""
         if not self.rate:

@@ -23,6 +23,7 @@ from app.config import Settings
 from app.routers import (
     admissions,
     bargains,
+    branches,
     communities,
     coupons,
     entries,
@@ -32,6 +33,7 @@ from app.routers import (
     invariants,
     invites,
     live,
+    members,
     orders,
     payments,
     pictures,
@@ -91,6 +93,10 @@ TAGS = [
         "description": "Draw up, publish, pause, end; coupons 活动与优惠券管理 · scope `sales`",
     },
     {"name": "operators: orders", "description": "Ship, complete, refund 订单管理 · scope `orders`"},
+    {
+        "name": "operators: growth",
+        "description": "Who brought whom, and how sales spread 邀请与增长 · scope `growth`",
+    },
     {"name": "operators: invariants", "description": "Prove the promises 对账 · scope `invariants`"},
     {"name": "hooks", "description": "For payment providers 回调"},
     {"name": "sandbox", "description": "A payment provider to try things with 沙箱收银台"},
@@ -138,6 +144,7 @@ def create_app(settings: Settings, state: State | None = None) -> FastAPI:
             payments.router,
             invites.router,
             pictures.router,
+            *(members.router, branches.router),
             reminders.router,
             coupons.router,
         ),
@@ -149,6 +156,7 @@ def create_app(settings: Settings, state: State | None = None) -> FastAPI:
             slots.operator_router,
         ),
         *(forecasts.operator_router, coupons.operator_router),
+        branches.operator_router,
         *(orders.operator_router, invariants.operator_router, payments.hook_router, health.router),
     ):
         app.include_router(router)

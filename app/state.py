@@ -27,6 +27,7 @@ PROVIDER_TIMEOUT_SECONDS = 10
 SALES_READ_AT_ONCE = 2
 BURST_SECONDS = 4
 """How much of a rate limit may be used up at once."""
+INVITE_MISSES_IN_A_ROW = 30
 Key = TypeVar("Key", bound=Hashable)
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -45,6 +46,8 @@ class State:
     clock: Callable[[], datetime]
     member_claims: Limiter
     address_claims: Limiter
+    invite_misses: Limiter
+    """Codes of invites there are not, by the address that asks for them."""
     reading: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(SALES_READ_AT_ONCE))
     """Held while all rows of a sale are read."""
     forecasting: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(1))
@@ -150,6 +153,7 @@ async def open_state(
             clock=clock,
             member_claims=_limiter(settings.member_claims_per_second),
             address_claims=_limiter(settings.address_claims_per_second),
+            invite_misses=Limiter(settings.invite_misses_per_second, INVITE_MISSES_IN_A_ROW),
         )
         stack.push_async_callback(state.drain)
         yield state

@@ -21,6 +21,7 @@ GROUP: dict[str, Any] = {
     "paid": 0,
     "left": 0,
     "leader_name": "m***1",
+    "friends_in": None,
     "opened_at": NOON,
     "deadline_at": NOON,
     "ended_at": None,

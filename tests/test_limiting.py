@@ -20,6 +20,24 @@ def test_a_burst_and_then_the_rate() -> None:
 
 def test_a_rate_of_nothing_limits_nothing() -> None:
     assert Limiter(rate=0, burst=1).ask("one") is None
+    assert Limiter(rate=0, burst=1).wait("one") == 0
+
+
+@given(
+    rate=st.floats(min_value=0.1, max_value=1000),
+    burst=st.integers(min_value=1, max_value=20),
+    pauses=st.lists(st.floats(min_value=0, max_value=10), max_size=40),
+)
+def test_one_is_told_to_wait_exactly_when_one_more_is_too_many(
+    rate: float, burst: int, pauses: list[float]
+) -> None:
+    limiter, now = Limiter(rate, burst), 50.0
+    for pause in pauses:
+        now += pause
+        told = [limiter.wait("one", now) for _ in range(2)]
+        allowance = limiter.ask("one", now)
+        assert allowance is not None
+        assert told == [allowance.retry_seconds] * 2
 
 
 @given(

@@ -468,6 +468,12 @@ class InviteMismatch(ConflictError):
     zh = "该邀请不适用于此处"
 
 
+class SelfReferral(ConflictError):
+    code = "self_referral"
+    en = "Nobody brings themselves: this is an invite of your own"
+    zh = "不能使用自己的邀请"
+
+
 @dataclass(eq=False)
 class OrderNotHeld(ConflictError):
     code = "order_not_held"
@@ -639,6 +645,18 @@ class InviteExpired(GoneError):
     zh = "邀请已失效"
 
 
+class InviteRevoked(GoneError):
+    code = "invite_revoked"
+    en = "The invite was withdrawn by who made it"
+    zh = "邀请已被撤回"
+
+
+class InviteUsedUp(GoneError):
+    code = "invite_used_up"
+    en = "The invite has brought as many members as it may"
+    zh = "邀请的使用次数已满"
+
+
 class CouponEnded(GoneError):
     code = "coupon_ended"
     en = "The coupon is over"
@@ -721,6 +739,15 @@ class RateLimited(TooManyError):
     code = "rate_limited"
     en = "Too many requests; wait a moment"
     zh = "请求过于频繁，请稍后再试"
+
+
+@dataclass(eq=False)
+class InviteLimit(TooManyError):
+    code = "invite_limit"
+    en = "You have made as many invites as one may today"
+    zh = "今日生成邀请次数已达上限"
+    limit: int
+    retry_after_seconds: int
 
 
 @dataclass(eq=False)

@@ -17,6 +17,14 @@ def mask_name(name: str) -> str:
     return f"{name[0]}{'*' * min(len(name) - 2, 3)}{name[-1]}"
 
 
+class SeenBy(StrEnum):
+    """How members want to be seen by those who know them, where they have bought."""
+
+    NAMED = "named"
+    COUNTED = "counted"
+    HIDDEN = "hidden"
+
+
 class MarkKind(StrEnum):
     """What two accounts of one person often share."""
 

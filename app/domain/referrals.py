@@ -7,7 +7,7 @@ from enum import StrEnum
 
 LASTING = "all"
 """The scope of referrals that hold in every sale; others are bound in one sale, and have its id as scope."""
-MAX_WINDOW_DAYS = 365
+WINDOW_DAYS, MAX_WINDOW_DAYS = 30, 365
 
 
 class TouchKind(StrEnum):
@@ -15,6 +15,12 @@ class TouchKind(StrEnum):
 
     LINK = "link"
     CODE = "code"
+
+
+class RefusalReason(StrEnum):
+    """Why somebody is not said to have brought somebody."""
+
+    CYCLE = "cycle"
 
 
 class TouchRule(StrEnum):
@@ -30,7 +36,7 @@ class AttributionRules:
     """
 
     touch: TouchRule = TouchRule.LAST
-    window_days: int = 30
+    window_days: int = WINDOW_DAYS
     lasting: bool = False
 
     def scope(self, sale_id: str) -> str:

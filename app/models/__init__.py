@@ -7,13 +7,13 @@ from app.models.coupons import Coupon, Grant, Redemption
 from app.models.entries import Entry
 from app.models.events import Event
 from app.models.groups import Group, Purchase, Seat, Unit
-from app.models.invites import Invite
+from app.models.invites import Invite, Use
 from app.models.members import Mark, Member, OperatorKey, Session
 from app.models.orders import Order
 from app.models.payments import Notification, Payment, Refund
 from app.models.pictures import Picture
 from app.models.products import Product, Sku
-from app.models.referrals import Cause, Referral, Touch
+from app.models.referrals import Cause, Referral, Refusal, Touch
 from app.models.reminders import Reminder
 from app.models.sales import Offer, Sale
 from app.models.sandbox import SandboxCallback, SandboxCharge, SandboxRefund
@@ -43,6 +43,7 @@ __all__ = [
     "Redemption",
     "Referral",
     "Refund",
+    "Refusal",
     "Reminder",
     "Sale",
     "SandboxCallback",
@@ -53,5 +54,6 @@ __all__ = [
     "Sku",
     "Touch",
     "Unit",
+    "Use",
     "new_id",
 ]

@@ -5,7 +5,7 @@ from datetime import datetime
 from sqlalchemy import JSON, Index, UniqueConstraint
 from sqlmodel import Field, SQLModel
 
-from app.domain.members import MarkKind
+from app.domain.members import MarkKind, SeenBy
 from app.models.columns import id_field, link_field, state_field
 
 
@@ -17,6 +17,9 @@ class Member(SQLModel, table=True):
     provider: str = Field(max_length=20)
     subject: str = Field(max_length=120)
     name: str = Field(max_length=60)
+    seen_by_friends: SeenBy = state_field(
+        SeenBy, default=SeenBy.NAMED, sa_column_kwargs={"server_default": "named"}
+    )
     created_at: datetime
 
 

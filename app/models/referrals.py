@@ -6,7 +6,7 @@ from sqlalchemy import Index
 from sqlmodel import Field, SQLModel
 
 from app.domain.invites import InviteChannel
-from app.domain.referrals import TouchKind
+from app.domain.referrals import RefusalReason, TouchKind
 from app.models.columns import ID_LENGTH, check, link_field, loose_link_field, state_field, where
 
 
@@ -44,6 +44,7 @@ class Referral(SQLModel, table=True):
         Index(None, "scope", "inviter_id"),
         Index(None, "member_id"),
         Index(None, "inviter_id"),
+        Index(None, "code"),
     )
 
     scope: str = Field(primary_key=True, max_length=ID_LENGTH)
@@ -56,6 +57,25 @@ class Referral(SQLModel, table=True):
     """The order it was bound by."""
     touched_at: datetime
     bound_at: datetime
+
+
+class Refusal(SQLModel, table=True):
+    """Who would have brought whom, but for the circle it would close. Besides the one that was refused there is a
+    row for each referral of the circle: nobody in it is believed.
+    """
+
+    __tablename__ = "refusals"
+    __table_args__ = (Index(None, "member_id"), Index(None, "inviter_id"))
+
+    scope: str = Field(primary_key=True, max_length=ID_LENGTH)
+    member_id: str = link_field("members.id", primary_key=True)
+    inviter_id: str = link_field("members.id", primary_key=True)
+    reason: RefusalReason = state_field(RefusalReason)
+    code: str = Field(foreign_key="invites.code", max_length=20)
+    """Of the invite that would have closed it."""
+    order_id: str = loose_link_field()
+    """The order that would have bound it."""
+    at: datetime
 
 
 class Cause(SQLModel, table=True):

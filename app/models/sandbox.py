@@ -22,6 +22,8 @@ class SandboxCharge(SQLModel, table=True):
     paid_amount: int | None = big_field(default=None, nullable=True)
     settles_at: datetime | None = None
     """When a paid charge counts as captured; later than now while the bank is slow."""
+    payer: str | None = Field(default=None, max_length=64)
+    """The account it was paid from."""
     refund_failures: int = 0
     notify_url: str = Field(max_length=500)
     expires_at: datetime

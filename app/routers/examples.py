@@ -38,6 +38,14 @@ INVITE: dict[str, Example] = {
     "group": {"summary": "To a group 邀请入团", "value": {"group_id": GROUP, "channel": "chat"}},
     "sale": {"summary": "To a sale 分享活动", "value": {"sale_id": SALE, "channel": "poster"}},
     "community": {"summary": "To a community 邀请入群", "value": {"community_id": COMMUNITY}},
+    "limited": {
+        "summary": "For ten members 限十人使用",
+        "value": {"sale_id": SALE, "channel": "qr", "max_uses": 10},
+    },
+}
+ME: dict[str, Example] = {
+    "named": {"summary": "By my masked name 显示脱敏昵称", "value": {"seen_by_friends": "named"}},
+    "hidden": {"summary": "Not at all 隐藏", "value": {"seen_by_friends": "hidden"}},
 }
 SALE_DRAFT: dict[str, Example] = {
     "group": {
@@ -52,6 +60,7 @@ SALE_DRAFT: dict[str, Example] = {
             "hold_ttl_seconds": 900,
             "order_limit": 2,
             "member_limit": 1,
+            "attribution": {"touch": "first", "window_days": 14},
             "offers": [{"sku_id": SKU, "price": 4900, "list_price": 6900, "stock": 300}],
         },
     },
@@ -219,6 +228,7 @@ FORECAST: dict[str, Example] = {
 }
 PAY: dict[str, Example] = {
     "at once": {"summary": "At once, in full 立即全额支付", "value": {}},
+    "account": {"summary": "From an account of yours 指定付款账户", "value": {"payer": "alice-bank-1"}},
     "twice told": {
         "summary": "Told twice, late, out of order 重复、延迟、乱序通知",
         "value": {

@@ -36,15 +36,23 @@ async def open_group(
     return claimed(await claims.open_group(state, member_id, sale_id, body, request_key), limits)
 
 
-@router.get("/v1/sales/{sale_id}/groups", responses=problems(SaleNotFound), summary="Groups about to fill 凑团")
+@router.get(
+    "/v1/sales/{sale_id}/groups",
+    responses=problems(TokenInvalid, TokenExpired, SaleNotFound),
+    summary="Groups about to fill 凑团",
+    openapi_extra={"security": [{}]},  # besides the member's: a stranger may look, too
+)
 async def list_groups(
     state: StateDep,
+    viewer_id: ViewerDep,
     sale_id: SaleId,
     group_state: Annotated[GroupState, Query(alias="state")] = GroupState.OPEN,
     limit: LimitQuery = 20,
 ) -> GroupList:
-    """Groups of a sale that strangers may join: nearest to full first, then nearest to their deadline."""
-    return await groups.list_groups(state, sale_id, group_state, limit, state.clock())
+    """Groups of a sale that strangers may join: those with friends of yours first, then nearest to full,
+    then nearest to their deadline.
+    """
+    return await groups.list_groups(state, sale_id, group_state, limit, state.clock(), viewer_id)
 
 
 @router.get(

@@ -1,29 +1,38 @@
 from typing import Annotated
 
-from fastapi import APIRouter, Body, Header, Request, status
+from fastapi import APIRouter, Body, Depends, Header, Request, status
 from fastapi.responses import JSONResponse, RedirectResponse, Response
 
-from app.deps import MEMBER_ERRORS, MemberDep, StateDep, ViewerDep
+from app.deps import MEMBER_ERRORS, LimitQuery, MemberDep, StateDep, ViewerDep
 from app.domain.errors import (
     BadRequest,
     CommunityNotFound,
     GroupClosed,
     GroupNotFound,
+    InvalidTerms,
     InviteExpired,
+    InviteLimit,
     InviteNotFound,
+    InviteRevoked,
+    InviteUsedUp,
+    RateLimited,
     SaleEnded,
     SaleNotFound,
+    SelfReferral,
     TokenExpired,
     TokenInvalid,
     VisitorInvalid,
 )
 from app.routers.examples import INVITE
+from app.routers.limits import limit_guesses
 from app.routers.problems import problems
-from app.schemas.fields import InviteCode, VisitorToken
-from app.schemas.invites import InviteCreate, InviteLanding, InvitePublic
+from app.schemas.fields import InviteCode, Page, VisitorToken
+from app.schemas.invites import InviteCreate, InviteLanding, InviteMine, InvitePublic
 from app.services import invites
 
 router = APIRouter(tags=["invites"])
+INVITE_ERRORS = InviteNotFound, InviteExpired, InviteRevoked, InviteUsedUp, RateLimited
+"""What whoever comes by a code may be refused with."""
 VisitorHeader = Annotated[VisitorToken | None, Header(description="The `visitor_token` of an earlier tap 访客令牌")]
 
 
@@ -38,6 +47,8 @@ VisitorHeader = Annotated[VisitorToken | None, Header(description="The `visitor_
         CommunityNotFound,
         GroupClosed,
         SaleEnded,
+        InvalidTerms,
+        InviteLimit,
     ),
     summary="Invite friends 生成邀请",
 )
@@ -48,13 +59,44 @@ async def create_invite(
     return await invites.create_invite(state, member_id, body)
 
 
+@router.get("/v1/invites", responses=problems(*MEMBER_ERRORS), summary="List my invites 我的邀请")
+async def list_invites(
+    state: StateDep, member_id: MemberDep, after: InviteCode | None = None, limit: LimitQuery = 20
+) -> Page[InviteMine]:
+    """Newest first, with how often each was tapped, and whom it brought."""
+    return await invites.list_invites(state, member_id, after, limit)
+
+
+@router.delete(
+    "/v1/invites/{code}",
+    status_code=status.HTTP_204_NO_CONTENT,
+    responses=problems(*MEMBER_ERRORS, InviteNotFound),
+    summary="Withdraw an invite 撤回邀请",
+)
+async def revoke_invite(state: StateDep, member_id: MemberDep, code: InviteCode) -> None:
+    """From now on your invite brings nobody; whom it has brought stays brought. Again changes nothing."""
+    await invites.revoke_invite(state, member_id, code)
+
+
+@router.post(
+    "/v1/invites/{code}/touches",
+    responses=problems(*MEMBER_ERRORS, *INVITE_ERRORS, SelfReferral),
+    dependencies=[Depends(limit_guesses)],
+    summary="Say which code brought you 填写邀请码",
+)
+async def type_code(state: StateDep, member_id: MemberDep, code: InviteCode) -> InvitePublic:
+    """For a code that was read or heard: it counts as a tap on its link does."""
+    return await invites.type_code(state, member_id, code)
+
+
 @router.get(
     "/i/{code}",
     response_model=InviteLanding,
     responses={
         302: {"description": "To browsers: where the link leads 浏览器跳转"},
-        **problems(TokenInvalid, TokenExpired, VisitorInvalid, InviteNotFound, InviteExpired),
+        **problems(TokenInvalid, TokenExpired, VisitorInvalid, *INVITE_ERRORS),
     },
+    dependencies=[Depends(limit_guesses)],
     openapi_extra={"security": [{}]},  # besides the member's: a stranger may tap, too
     summary="Tap an invite 打开邀请",
 )

@@ -1,12 +1,13 @@
 """How often a member and an address may claim."""
 
+from collections.abc import AsyncIterator
 from typing import Annotated
 
 from fastapi import Depends, Request
 from starlette.types import Scope
 
 from app.deps import MemberDep, StateDep
-from app.domain.errors import RateLimited
+from app.domain.errors import InviteNotFound, RateLimited
 from app.limiting import Allowance
 from app.routers.problems import tell_always
 from app.state import State
@@ -47,6 +48,20 @@ async def get_claim_headers(state: StateDep, member_id: MemberDep, request: Requ
     if refusal is not None:
         raise refusal
     return headers
+
+
+async def limit_guesses(state: StateDep, request: Request) -> AsyncIterator[None]:
+    """Let nobody guess codes: an address that asked for too many that do not exist waits before it may ask for any.
+    Raises `RateLimited`.
+    """
+    address = address_in(request.scope)
+    if seconds := state.invite_misses.wait(address):
+        raise RateLimited(retry_after_seconds=seconds)
+    try:
+        yield
+    except InviteNotFound:
+        state.invite_misses.ask(address)
+        raise
 
 
 ClaimHeadersDep = Annotated[dict[str, str], Depends(get_claim_headers)]

@@ -3,7 +3,7 @@ from typing import Annotated
 from fastapi import APIRouter, Body, Depends, Query, status
 from fastapi.responses import Response
 
-from app.deps import OPERATOR_ERRORS, LimitQuery, StateDep, require_scope
+from app.deps import OPERATOR_ERRORS, LimitQuery, StateDep, ViewerDep, require_scope
 from app.domain.errors import (
     BadRequest,
     CommunityNotFound,
@@ -15,6 +15,8 @@ from app.domain.errors import (
     SaleWithoutOffers,
     SkuAlreadyOffered,
     SkuNotFound,
+    TokenExpired,
+    TokenInvalid,
 )
 from app.domain.operators import Scope
 from app.domain.sales import SaleState
@@ -53,12 +55,15 @@ async def list_sales(
 @router.get(
     "/{sale_id}",
     response_model=SalePublic,
-    responses=NOT_MODIFIED | problems(SaleNotFound),
+    responses=NOT_MODIFIED | problems(TokenInvalid, TokenExpired, SaleNotFound),
     summary="Get a sale 活动详情",
+    openapi_extra={"security": [{}]},  # besides the member's: a stranger may look, too
 )
-async def get_sale(state: StateDep, sale_id: SaleId, if_none_match: IfNoneMatch = None) -> Response:
-    """A sale with the live `taken` and `left` of each offer."""
-    return shown(await views.show_sale(state, sale_id), if_none_match)
+async def get_sale(
+    state: StateDep, viewer_id: ViewerDep, sale_id: SaleId, if_none_match: IfNoneMatch = None
+) -> Response:
+    """A sale with the live `taken` and `left` of each offer, and who that you know has bought."""
+    return shown(await views.show_sale(state, sale_id, viewer_id), if_none_match)
 
 
 @operator_router.post(

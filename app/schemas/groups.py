@@ -8,6 +8,7 @@ from app.domain.rescues import OnUnfilled
 from app.domain.sales import MAX_ORDER_LIMIT
 from app.schemas.fields import Body, CouponCode, InviteCode, OfferId, Ticket
 from app.schemas.orders import OrderPublic
+from app.schemas.trust import FriendsIn
 
 
 class ClaimCreate(Body):
@@ -64,8 +65,15 @@ class GroupCounts(BaseModel):
     merged_into: str | None = Field(description="The group that members of it were moved to 并入的团")
 
 
+FriendsField = Annotated[
+    FriendsIn | None,
+    Field(description="Who that you know has paid; only where it is asked for with a member's token 好友已参与"),
+]
+
+
 class GroupSummary(GroupCounts):
     leader_name: str
+    friends_in: FriendsField = None
 
 
 class PricePublic(BaseModel):
@@ -83,7 +91,7 @@ class GroupPublic(GroupSummary):
 
 
 class GroupList(BaseModel):
-    """Nearest to full first, then nearest to their deadline."""
+    """Those with friends of the viewer first, then nearest to full, then nearest to their deadline."""
 
     items: list[GroupSummary]
 

@@ -3,8 +3,8 @@ from typing import Annotated, Self
 
 from pydantic import BaseModel, Field, model_validator
 
-from app.domain.invites import InviteChannel
-from app.schemas.fields import Body, CommunityId, GroupId, SaleId
+from app.domain.invites import INVITE_TTL_DAYS, MAX_INVITE_DAYS, MAX_USES, InviteChannel
+from app.schemas.fields import Body, CommunityId, GroupId, Moment, SaleId
 
 
 class InviteCreate(Body):
@@ -14,6 +14,16 @@ class InviteCreate(Body):
     sale_id: SaleId | None = None
     community_id: CommunityId | None = None
     channel: Annotated[InviteChannel, Field(strict=False)] = InviteChannel.LINK
+    expires_at: Annotated[
+        Moment | None,
+        Field(
+            description=f"Until when it works, at most {MAX_INVITE_DAYS} days; without it, {INVITE_TTL_DAYS} days"
+            " 失效时间"
+        ),
+    ] = None
+    max_uses: Annotated[int, Field(ge=1, le=MAX_USES)] | None = Field(
+        default=None, description="How many members it may bring; without it, any number 最多邀请人数"
+    )
 
     @model_validator(mode="after")
     def _one_target(self) -> Self:
@@ -30,6 +40,18 @@ class InvitePublic(BaseModel):
     community_id: str | None
     channel: InviteChannel
     expires_at: datetime
+    max_uses: int | None
+
+
+class InviteMine(InvitePublic):
+    """An invite of your own, and what came of it."""
+
+    created_at: datetime
+    revoked_at: datetime | None
+    used_up_at: datetime | None = Field(description="When it had brought `max_uses` members")
+    taps: int = Field(description="How often it was tapped or typed by others 点击次数")
+    logins: int = Field(description="Members that came by it 登录人数")
+    brought: int = Field(description="Members that bought after it 成功邀请人数")
 
 
 class InviteLanding(InvitePublic):

@@ -14,6 +14,7 @@ from app.domain.admissions import (
 from app.domain.bargains import MAX_DAILY_HELPS, MAX_HELP_WEIGHT, MAX_NEW_MEMBER_DAYS, MAX_SLOTS, MIN_SLOTS
 from app.domain.draws import MAX_WEIGHT
 from app.domain.ladders import MAX_STEPS
+from app.domain.referrals import MAX_WINDOW_DAYS, WINDOW_DAYS, TouchRule
 from app.domain.rescues import MAX_EXTENSION_SECONDS
 from app.domain.sales import (
     MAX_GROUP_SIZE,
@@ -26,6 +27,7 @@ from app.domain.sales import (
     SaleState,
 )
 from app.schemas.fields import Amount, Body, CommunityId, Currency, LongProse, Moment, SkuId, Title
+from app.schemas.trust import FriendsIn
 
 GroupSize = Annotated[
     int,
@@ -159,6 +161,22 @@ class BargainRules(Body):
     ] = 1
 
 
+class AttributionRules(Body):
+    """Which of a buyer's taps on invites says who brought them. Codes that are typed count as taps."""
+
+    touch: Annotated[TouchRule, Field(strict=False, description="The first or the last tap 首次或末次点击")] = (
+        TouchRule.LAST
+    )
+    window_days: Annotated[
+        int, Field(ge=1, le=MAX_WINDOW_DAYS, description="How long a tap counts before one pays 归因窗口（天）")
+    ] = WINDOW_DAYS
+    lasting: bool = Field(
+        default=False,
+        description="Who brought a member once has brought them in every sale with lasting rules; otherwise each"
+        " sale asks anew 永久绑定",
+    )
+
+
 class OfferCreate(Body):
     sku_id: SkuId
     price: Amount
@@ -191,6 +209,7 @@ class SaleCreate(Body):
     member_limit: MemberLimit = 1
     rescue: RescueRules = Field(default_factory=RescueRules)
     admission: AdmissionRules = Field(default_factory=AdmissionRules)
+    attribution: AttributionRules = Field(default_factory=AttributionRules)
     allocation: Annotated[Allocation, Field(strict=False, description="Who gets the units 分配方式")] = (
         Allocation.FASTEST
     )
@@ -226,6 +245,7 @@ class SaleUpdate(Body):
     member_limit: MemberLimit | None = None
     rescue: RescueRules | None = None
     admission: AdmissionRules | None = None
+    attribution: AttributionRules | None = None
     draws_at: DrawsAt | None = None
     max_weight: MaxWeight | None = None
     offers: Annotated[list[OfferUpdate], Field(max_length=20)] | None = Field(
@@ -270,6 +290,7 @@ class SalePublic(BaseModel):
     member_limit: int
     rescue: RescueRules
     admission: AdmissionRules
+    attribution: AttributionRules = Field(description="Who is said to have brought a buyer 推荐归因规则")
     allocation: Allocation = Field(description="`draw`: enter, and be drawn; `fastest`: buy 分配方式")
     draws_at: datetime | None
     drawn_at: datetime | None
@@ -278,3 +299,7 @@ class SalePublic(BaseModel):
     seed: str | None = Field(description="Told after the draw 抽签后公布")
     entries_hash: str | None = Field(description="Of all entries as they were drawn")
     offers: list[OfferPublic]
+    friends_in: FriendsIn | None = Field(
+        default=None,
+        description="Who that you know has bought; only of one sale asked for with a member's token 好友已购买",
+    )

@@ -30,6 +30,7 @@ class ChargeAnswer(BaseModel):
     amount: int | None
     currency: str | None
     reference: str | None
+    payer: str | None
 
 
 class RefundCreate(Body):
@@ -51,5 +52,8 @@ class Pay(Body):
     reorder: Annotated[bool, Field(description="Tell of an earlier failure after the success 乱序通知")] = False
     drop: Annotated[bool, Field(description="Never notify 丢失通知")] = False
     amount: Amount | None = Field(default=None, description="Pay another amount 金额不符")
+    payer: Annotated[str, Field(pattern=r"^[\w.@-]{1,64}$")] | None = Field(
+        default=None, description="The account it is paid from 付款账户"
+    )
     refuse: Annotated[bool, Field(description="Refuse the payment 拒绝支付")] = False
     refund_failures: Annotated[int, Field(ge=0, le=20, description="Fail so many refund calls 退款失败次数")] = 0

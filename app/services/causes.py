@@ -38,10 +38,10 @@ async def handle(state: State, order_id: str, now: datetime) -> bool:
         if cause.handled == cause.version:
             return False
         order = await work.session.get_one(Order, order_id)
-        await referrals.bind(work, order)
+        await referrals.bind(state, work, order)
         await work.session.exec(
             update(Cause)
-            .where(col(Cause.order_id) == order_id, col(Cause.handled) < cause.version)
+            .where(col(Cause.order_id) == order_id)
             .values(handled=cause.version)
             .execution_options(synchronize_session=False),
         )

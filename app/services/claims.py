@@ -35,7 +35,7 @@ from app.domain.errors import (
     TokenInvalid,
 )
 from app.domain.groups import group_deadline
-from app.domain.invites import check_invite
+from app.domain.invites import check_target, check_usable
 from app.domain.money import MAX_AMOUNT
 from app.domain.rescues import OnUnfilled, check_choice
 from app.domain.sales import SaleKind, check_drawn, check_kind, check_quantity
@@ -81,8 +81,8 @@ async def open_group(state: State, member_id: str, sale_id: str, body: ClaimCrea
     """Open a group in a sale and take its first seat; returns a `ClaimAnswer` in JSON.
 
     Raises the refusals of `dealing.deal`, `SaleNotFound`, `WrongKind`, `OfferNotFound`, `InviteNotFound` and those
-    of `check_invite`, `OrderLimit`, `AmountTooLarge`, `IdempotencyKeyReused`, `TokenInvalid`, `Busy`,
-    `DatabaseUnavailable`.
+    of `check_usable` and `check_target`, `OrderLimit`, `AmountTooLarge`, `IdempotencyKeyReused`, `TokenInvalid`,
+    `Busy`, `DatabaseUnavailable`.
     """
     return await _claim(state, member_id, sale_id, Wish(SaleKind.GROUP, body), request_key)
 
@@ -196,12 +196,13 @@ async def _read(state: State, asked: Asked, wish: Wish) -> Want:
     invite = None
     if body.invite_code is not None:
         invite = await find_invite(state, body.invite_code)
-        check_invite(
+        check_usable(
             expires_at=invite.expires_at,
+            revoked_at=invite.revoked_at,
+            used_up_at=invite.used_up_at,
             now=now,
-            targets=(invite.group_id, invite.sale_id, invite.community_id),
-            claim=(group_id, sale.id, sale.community_id),
         )
+        check_target((invite.group_id, invite.sale_id, invite.community_id), (group_id, sale.id, sale.community_id))
     voucher = None
     if body.coupon_code is not None:
         voucher = await redemptions.check(

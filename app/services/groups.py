@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 import sqlalchemy
-from sqlalchemy import Integer, and_, case, func, or_
+from sqlalchemy import Integer, and_, case, func, literal, or_
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -18,12 +18,13 @@ from app.domain.groups import (
     next_state,
 )
 from app.domain.ladders import Step, gap, next_step, price_at
-from app.domain.members import mask_name
+from app.domain.members import SeenBy, mask_name
 from app.domain.orders import ORDER_TRANSITIONS, PAID_SEAT_STATES, OrderState
 from app.domain.rescues import Plan
 from app.models import Group, Member, Offer, Order, Sale, Seat
 from app.schemas.groups import GroupList, GroupPublic, GroupSummary, PricePublic, SeatPublic
-from app.services import bargains, refunds
+from app.schemas.trust import FriendsIn
+from app.services import bargains, refunds, trust
 from app.services.locks import lock_orders
 from app.services.places import give_units_back, record_order
 from app.services.terms import published_sale
@@ -39,13 +40,18 @@ class Seated:
     member_id: str
     name: str
     paid: bool
+    seen_by_friends: SeenBy = SeenBy.NAMED
 
 
-async def list_groups(state: State, sale_id: str, group_state: GroupState, limit: int, now: datetime) -> GroupList:
-    """Groups of a sale in one state, nearest to full first. Open groups past their deadline are left out.
+async def list_groups(
+    state: State, sale_id: str, group_state: GroupState, limit: int, now: datetime, viewer_id: str | None
+) -> GroupList:
+    """Groups of a sale in one state: those with friends of the viewer first, then nearest to full first. Open
+    groups past their deadline are left out.
 
     Raises `SaleNotFound`.
     """
+    known = await trust.known_to(state, viewer_id)
     paid = func.sum(case((col(Order.state).in_(PAID_SEAT_STATES), 1), else_=0))
     taken = func.count(col(Seat.number))
     statement = (
@@ -55,17 +61,20 @@ async def list_groups(state: State, sale_id: str, group_state: GroupState, limit
         .join(Order, col(Order.id) == Seat.order_id, isouter=True)
         .where(Group.sale_id == sale_id, Group.state == group_state)
         .group_by(col(Group.id), col(Member.name))
-        .order_by(col(Group.size) - taken, col(Group.deadline_at), col(Group.id))
         .limit(limit)
     )
+    nearest = (col(Group.size) - taken, col(Group.deadline_at), col(Group.id))
     if group_state not in FINAL_GROUP_STATES:
         statement = statement.where(Group.deadline_at > now)
     async with state.database.snapshot() as session:
         await published_sale(session, sale_id)
-        rows = (await session.exec(statement)).all()
+        friends = await trust.find_groups(session, known, sale_id)
+        with_friends = case((col(Group.id).in_(friends), 0), else_=1) if friends else literal(0)
+        rows = (await session.exec(statement.order_by(with_friends, *nearest))).all()
     return GroupList(
         items=[
-            GroupSummary(**_counts(group, mask_name(name), seats - paid, paid)) for group, name, seats, paid in rows
+            GroupSummary(**_counts(group, mask_name(name), seats - paid, paid), friends_in=friends.get(group.id))
+            for group, name, seats, paid in rows
         ],
     )
 
@@ -80,6 +89,7 @@ async def read_all_seats(session: AsyncSession, group_ids: Collection[str]) -> d
     rows = await session.exec(
         sqlalchemy.select(  # type: ignore[call-overload]
             *(col(Seat.group_id), col(Seat.number), col(Seat.member_id), col(Member.name), col(Order.state)),
+            col(Member.seen_by_friends),
         )
         .join(Member, col(Member.id) == Seat.member_id)
         .join(Order, col(Order.id) == Seat.order_id)
@@ -87,8 +97,9 @@ async def read_all_seats(session: AsyncSession, group_ids: Collection[str]) -> d
         .order_by(col(Seat.group_id), col(Seat.number)),
     )
     found: dict[str, list[Seated]] = {group_id: [] for group_id in group_ids}
-    for group_id, number, member_id, name, order_state in rows.all():
-        found[group_id].append(Seated(number, member_id, name, paid=order_state in PAID_SEAT_STATES))
+    for group_id, number, member_id, name, order_state, seen_by in rows.all():
+        paid = order_state in PAID_SEAT_STATES
+        found[group_id].append(Seated(number, member_id, name, paid=paid, seen_by_friends=seen_by))
     return found
 
 
@@ -127,7 +138,12 @@ async def views(session: AsyncSession, group_ids: Collection[str]) -> dict[str, 
 
 
 def present(
-    group: Group, seats: Sequence[Seated], leader_name: str, ladders: Ladders, viewer_id: str | None
+    group: Group,
+    seats: Sequence[Seated],
+    leader_name: str,
+    ladders: Ladders,
+    viewer_id: str | None,
+    friends_in: FriendsIn | None = None,
 ) -> GroupPublic:
     """Shape a group for a viewer: its own members see names, strangers see masked ones."""
     inside = any(seat.member_id == viewer_id for seat in seats)
@@ -135,6 +151,7 @@ def present(
     shown = leader_name if inside else mask_name(leader_name)
     return GroupPublic(
         **_counts(group, shown, len(seats) - paid, paid),
+        friends_in=friends_in,
         members=[
             SeatPublic(
                 number=seat.number,

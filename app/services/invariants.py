@@ -430,6 +430,47 @@ INVARIANTS = [
            GROUP BY entries.offer_id, sales.drawn_at
            HAVING count(DISTINCT entries.rank) <> max(entries.rank) OR sales.drawn_at IS NULL""",
     ),
+    Invariant(
+        "I19 self",
+        "nobody brings themselves",
+        "SELECT member_id, 'in ' || scope FROM referrals WHERE inviter_id = member_id",
+    ),
+    Invariant(
+        "I19 circle",
+        "whoever was brought was brought, in the end, by somebody whom nobody brought",
+        """WITH RECURSIVE reached(scope, member_id) AS (
+               SELECT referrals.scope, referrals.member_id FROM referrals
+               LEFT JOIN referrals AS above
+                   ON above.scope = referrals.scope AND above.member_id = referrals.inviter_id
+               WHERE above.member_id IS NULL
+               UNION
+               SELECT referrals.scope, referrals.member_id FROM reached
+               JOIN referrals ON referrals.scope = reached.scope AND referrals.inviter_id = reached.member_id)
+           SELECT member_id, scope FROM referrals EXCEPT SELECT member_id, scope FROM reached""",
+    ),
+    Invariant(
+        "I19 once",
+        "a member is brought once in a scope, by who made the invite",
+        """SELECT member_id, scope || ': ' || count(*) FROM referrals GROUP BY scope, member_id HAVING count(*) > 1
+           UNION ALL
+           SELECT referrals.member_id, 'by invite ' || referrals.code || ' of ' || invites.member_id
+           FROM referrals JOIN invites ON invites.code = referrals.code
+           WHERE invites.member_id <> referrals.inviter_id""",
+    ),
+    Invariant(
+        "I19 uses",
+        "an invite brings no more members than it may, and is used up when it has brought as many",
+        """SELECT invites.code, count(uses.number) || ' of ' || coalesce(invites.max_uses, 0)
+           FROM invites LEFT JOIN uses ON uses.code = invites.code
+           GROUP BY invites.code, invites.max_uses, invites.used_up_at
+           HAVING count(uses.number) > coalesce(invites.max_uses, 0) OR max(uses.number) > count(uses.number)
+               OR (invites.used_up_at IS NOT NULL) <> (count(uses.number) = coalesce(invites.max_uses, -1))
+           UNION ALL
+           SELECT referrals.code, 'has no place for ' || referrals.member_id
+           FROM referrals JOIN invites ON invites.code = referrals.code AND invites.max_uses IS NOT NULL
+           LEFT JOIN uses ON uses.code = referrals.code AND uses.member_id = referrals.member_id
+           WHERE uses.number IS NULL""",
+    ),
     *(
         Invariant(f"I26 {kind}", f"the last event of every {kind} tells its state", _told(kind, plural))
         for kind, (plural, _) in MACHINES.items()

@@ -1,27 +1,34 @@
 """Invites: a short link from one member, on one channel."""
 
-from datetime import timedelta
+from collections.abc import Sequence
+from datetime import UTC, datetime, time, timedelta
 from secrets import choice
+
+from sqlalchemy import and_, func, or_, update
+from sqlmodel import col, select
+from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app.domain.errors import (
     CommunityNotFound,
     GroupClosed,
     GroupNotFound,
-    InviteExpired,
+    InviteLimit,
     InviteNotFound,
     SaleEnded,
+    SelfReferral,
     TokenInvalid,
 )
 from app.domain.groups import FINAL_GROUP_STATES
-from app.domain.invites import INVITE_TTL_DAYS
+from app.domain.invites import MAX_INVITES_A_DAY, check_usable, find_expiry
 from app.domain.members import mask_name
 from app.domain.referrals import TouchKind
 from app.domain.sales import SaleState
-from app.models import Community, Group, Invite, Member
-from app.schemas.invites import InviteCreate, InviteLanding, InvitePublic
-from app.services.terms import published_sale
+from app.models import Community, Group, Invite, Member, Referral, Touch
+from app.schemas.fields import Page
+from app.schemas.invites import InviteCreate, InviteLanding, InviteMine, InvitePublic
+from app.services.terms import forget_invite, published_sale
 from app.services.touches import touch
-from app.services.transactions import transaction
+from app.services.transactions import Work, transaction
 from app.services.visitors import issue_visitor, read_visitor
 from app.state import State
 
@@ -33,9 +40,10 @@ CODE_LENGTH = 10
 
 async def create_invite(state: State, member_id: str, body: InviteCreate) -> InvitePublic:
     """Make a link to a group, a sale or a community. Raises `GroupNotFound`, `GroupClosed`,
-    `SaleNotFound`, `SaleEnded`, `CommunityNotFound`.
+    `SaleNotFound`, `SaleEnded`, `CommunityNotFound`, `InvalidTerms`, `InviteLimit`.
     """
     now = state.clock()
+    expires_at = find_expiry(body.expires_at, now)
     async with transaction(state, now) as work:
         if await work.session.get(Member, member_id) is None:
             raise TokenInvalid
@@ -52,13 +60,14 @@ async def create_invite(state: State, member_id: str, body: InviteCreate) -> Inv
             if sale.state == SaleState.ENDED:
                 raise SaleEnded
         invite = Invite(
-            **body.model_dump(),
+            **body.model_dump(exclude={"expires_at"}),
             code="".join(choice(ALPHABET) for _ in range(CODE_LENGTH)),
             member_id=member_id,
             created_at=now,
-            expires_at=now + timedelta(days=INVITE_TTL_DAYS),
+            expires_at=expires_at,
+            day=now.date(),
         )
-        work.session.add(invite)
+        await _insert(state, work, invite)
         work.record(
             "invite.created",
             invite.code,
@@ -74,7 +83,7 @@ async def open_invite(state: State, code: str, visitor_token: str | None, viewer
     """What somebody who taps the link learns; the tap is recorded as a member's, or as a visitor's: a new one
     without a token.
 
-    Raises `VisitorInvalid`, `InviteNotFound`, `InviteExpired`.
+    Raises `VisitorInvalid`, `InviteNotFound` and those of `check_usable`.
     """
     now = state.clock()
     if visitor_token is not None:
@@ -84,11 +93,7 @@ async def open_invite(state: State, code: str, visitor_token: str | None, viewer
     else:
         visitor_id, visitor_token = issue_visitor(state)
     async with transaction(state, now) as work:
-        invite = await work.session.get(Invite, code)
-        if invite is None:
-            raise InviteNotFound
-        if now >= invite.expires_at:
-            raise InviteExpired
+        invite = await _usable(work, code)
         inviter = await work.session.get_one(Member, invite.member_id)
         if await touch(state, work, code, visitor_id, viewer_id, TouchKind.LINK):
             work.record(
@@ -112,8 +117,116 @@ async def open_invite(state: State, code: str, visitor_token: str | None, viewer
     )
 
 
+async def type_code(state: State, member_id: str, code: str) -> InvitePublic:
+    """Write down that a member was brought by a code, as if its link had been tapped. Raises `TokenInvalid`,
+    `InviteNotFound`, those of `check_usable`, `SelfReferral`.
+    """
+    async with transaction(state, state.clock()) as work:
+        if await work.session.get(Member, member_id) is None:
+            raise TokenInvalid
+        invite = await _usable(work, code)
+        if invite.member_id == member_id:
+            raise SelfReferral
+        await touch(state, work, code, member_id, member_id, TouchKind.CODE)
+    return _public(state, invite)
+
+
+async def revoke_invite(state: State, member_id: str, code: str) -> None:
+    """Let an invite bring nobody any more; whom it has brought stays brought. Raises `InviteNotFound`, also for
+    somebody else's.
+    """
+    now = state.clock()
+    async with transaction(state, now) as work:
+        invite = await work.session.get(Invite, code)
+        if invite is None or invite.member_id != member_id:
+            raise InviteNotFound
+        revoked = await work.session.exec(
+            update(Invite)
+            .where(col(Invite.code) == code, col(Invite.revoked_at).is_(None))
+            .values(revoked_at=now)
+            .returning(col(Invite.code)),
+        )
+        if revoked.first() is not None:
+            work.record("invite.revoked", code, sale_id=invite.sale_id, member_id=member_id)
+    forget_invite(state, code)
+
+
+async def list_invites(state: State, member_id: str, after: str | None, limit: int) -> Page[InviteMine]:
+    """A member's invites, newest first, with what came of them."""
+    made_at, code = col(Invite.created_at), col(Invite.code)
+    statement = select(Invite).where(Invite.member_id == member_id)
+    if after is not None:
+        last = select(Invite.created_at).where(Invite.code == after).scalar_subquery()
+        statement = statement.where(or_(made_at < last, and_(made_at == last, code < after)))
+    statement = statement.order_by(made_at.desc(), code.desc()).limit(limit + 1)
+    async with state.database.snapshot() as session:
+        rows = (await session.exec(statement)).all()
+        counts = await _count(session, member_id, [invite.code for invite in rows[:limit]])
+    return Page[InviteMine](
+        items=[
+            InviteMine(
+                **_public(state, invite).model_dump(),
+                **counts[invite.code],
+                **invite.model_dump(include={"created_at", "revoked_at", "used_up_at"}),
+            )
+            for invite in rows[:limit]
+        ],
+        next=rows[limit - 1].code if len(rows) > limit else None,
+    )
+
+
+async def _insert(state: State, work: Work, invite: Invite) -> None:
+    """Insert an invite at the first free place of its member's day. Raises `InviteLimit`."""
+    taken = await work.session.exec(
+        select(func.count()).where(Invite.member_id == invite.member_id, Invite.day == invite.day),
+    )
+    for number in range(taken.one() + 1, MAX_INVITES_A_DAY + 1):
+        invite.day_number = number
+        inserted = await work.session.exec(
+            state.database.insert_unless_there(Invite, ["member_id", "day", "day_number"])
+            .values(**invite.model_dump())
+            .returning(col(Invite.code)),
+        )
+        if inserted.first() is not None:
+            return
+    midnight = datetime.combine(work.now.date() + timedelta(days=1), time(), UTC)
+    raise InviteLimit(limit=MAX_INVITES_A_DAY, retry_after_seconds=int((midnight - work.now).total_seconds()) + 1)
+
+
+async def _usable(work: Work, code: str) -> Invite:
+    """An invite that brings members now. Raises `InviteNotFound` and those of `check_usable`."""
+    invite = await work.session.get(Invite, code)
+    if invite is None:
+        raise InviteNotFound
+    check_usable(
+        expires_at=invite.expires_at, revoked_at=invite.revoked_at, used_up_at=invite.used_up_at, now=work.now
+    )
+    return invite
+
+
+async def _count(session: AsyncSession, member_id: str, codes: Sequence[str]) -> dict[str, dict[str, int]]:
+    """What came of a member's invites; what members do with their own is not counted."""
+    counts = {code: {"taps": 0, "logins": 0, "brought": 0} for code in codes}
+    touches = await session.exec(
+        select(Touch.code, func.sum(Touch.taps), func.count(col(Touch.member_id).distinct()))
+        .where(col(Touch.code).in_(codes), or_(col(Touch.member_id).is_(None), col(Touch.member_id) != member_id))
+        .group_by(col(Touch.code)),
+    )
+    for code, taps, logins in touches.all():
+        counts[code] |= {"taps": int(taps), "logins": logins}
+    brought = await session.exec(
+        select(Referral.code, func.count(col(Referral.member_id).distinct()))
+        .where(col(Referral.code).in_(codes))
+        .group_by(col(Referral.code)),
+    )
+    for code, members in brought.all():
+        counts[code]["brought"] = members
+    return counts
+
+
 def _public(state: State, invite: Invite) -> InvitePublic:
+    shown = {"code", "group_id", "sale_id", "community_id", "channel", "expires_at", "max_uses"}
     return InvitePublic(
-        **invite.model_dump(include={"code", "group_id", "sale_id", "community_id", "channel", "expires_at"}),
+        **invite.model_dump(include=shown),
         url=f"{state.settings.public_url.rstrip('/')}/i/{invite.code}",
     )

@@ -19,6 +19,7 @@ from app.domain.errors import (
     ProviderNotFound,
     TooManyPayments,
 )
+from app.domain.members import MarkKind
 from app.domain.orders import ACTIVE_ORDER_STATES, ORDER_TRANSITIONS, OrderState
 from app.domain.payments import (
     MAX_OPEN_PAYMENTS,
@@ -33,6 +34,7 @@ from app.models import Group, Notification, Order, Payment, Sale
 from app.schemas.payments import PaymentPublic
 from app.services import causes, groups, refunds
 from app.services.locks import lock_order, lock_order_and_group, lock_payment
+from app.services.marks import mark
 from app.services.places import record_order
 from app.services.transactions import Work, transaction
 from app.state import State
@@ -118,7 +120,7 @@ async def receive_notice(state: State, provider_name: str, headers: Mapping[str,
             .values(provider=provider_name, id=notice.notice_id, payment_id=payment.id, received_at=now)
             .returning(col(Notification.id)),
         )
-        captured = first.first() is not None and await _record_charge(work, payment, notice.charge)
+        captured = first.first() is not None and await _record_charge(state, work, payment, notice.charge)
     if captured:
         await decide(state, notice.charge.payment_id)
 
@@ -153,7 +155,7 @@ async def check(state: State, payment_id: str, now: datetime) -> bool:
         charge = await provider.query(payment_id)
     async with transaction(state, state.clock()) as work:
         locked = await lock_payment(work.session, payment_id)
-        captured = locked is not None and await _record_charge(work, locked, charge)
+        captured = locked is not None and await _record_charge(state, work, locked, charge)
     if captured:
         await decide(state, payment_id)
     return True
@@ -217,7 +219,7 @@ async def decide_locked(work: Work, group: Group, payment_id: str) -> None:
     await groups.settle(work, group)
 
 
-async def _record_charge(work: Work, payment: Payment, charge: Charge) -> bool:
+async def _record_charge(state: State, work: Work, payment: Payment, charge: Charge) -> bool:
     """Write down what the provider says of a payment. True when money was captured just now."""
     before = payment.state
     match charge.state:
@@ -231,6 +233,9 @@ async def _record_charge(work: Work, payment: Payment, charge: Charge) -> bool:
                 captured_at=work.now,
                 provider_ref=charge.reference,
             )
+            if charge.payer is not None:
+                order = await work.session.get_one(Order, payment.order_id)
+                await mark(state, work, order.member_id, MarkKind.PAYER, f"{payment.provider} {charge.payer}")
         case ChargeState.FAILED:
             moved = await work.advance(PAYMENT_TRANSITIONS, payment, PaymentState.FAILED)
         case ChargeState.CLOSED:

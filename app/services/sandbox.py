@@ -92,6 +92,7 @@ async def pay(state: State, token: str, wish: Pay) -> ChargeAnswer:
                 state=PAID,
                 paid_amount=wish.amount or charge.amount,
                 settles_at=settles_at,
+                payer=wish.payer,
                 refund_failures=wish.refund_failures,
             )
             .returning(SandboxCharge)
@@ -204,6 +205,7 @@ def _notify(
         "amount": charge.paid_amount if captured else None,
         "currency": charge.currency if captured else None,
         "reference": f"sandbox-{charge.id}" if captured else None,
+        "payer": charge.payer if captured else None,
     }
     session.add(SandboxCallback(url=charge.notify_url, body=json.dumps(body), due_at=due_at))
 
@@ -232,4 +234,5 @@ def _answer(state: State, charge: SandboxCharge) -> ChargeAnswer:
         amount=charge.paid_amount if captured else None,
         currency=charge.currency if captured else None,
         reference=f"sandbox-{charge.id}" if captured else None,
+        payer=charge.payer if captured else None,
     )

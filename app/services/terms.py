@@ -107,9 +107,13 @@ async def bargain_facts(state: State, bargain_id: str) -> BargainFacts:
 
 
 async def find_invite(state: State, code: str) -> Invite:
-    """An invite. Raises `InviteNotFound`."""
-    memory = state.memory(_read_invites)
-    return memory.last(code) or await memory.get(code)
+    """An invite as it was a moment ago. Raises `InviteNotFound`."""
+    return await state.memory(_read_invites).get(code)
+
+
+def forget_invite(state: State, code: str) -> None:
+    """Read an invite anew: it was revoked or used up."""
+    state.memory(_read_invites).drop(code)
 
 
 async def find_coupon(state: State, code: str) -> tuple[Coupon, int]:

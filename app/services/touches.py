@@ -4,7 +4,7 @@ from sqlalchemy import func, update
 from sqlmodel import col
 
 from app.domain.referrals import TouchKind
-from app.models import Touch
+from app.models import Order, Touch
 from app.services.transactions import Work
 from app.state import State
 
@@ -37,6 +37,21 @@ async def touch(
         .values(taps=Touch.taps + 1, last_at=work.now, member_id=func.coalesce(Touch.member_id, member_id)),
     )
     return False
+
+
+async def note_code(state: State, work: Work, order: Order) -> None:
+    """Who claims with a code has come by it: write that down, if it is not known from before."""
+    await work.session.exec(
+        state.database.insert_unless_there(Touch, ["code", "visitor_id"]).values(
+            code=order.invite_code,
+            visitor_id=order.member_id,
+            member_id=order.member_id,
+            kind=TouchKind.CODE,
+            taps=1,
+            first_at=order.created_at,
+            last_at=order.created_at,
+        ),
+    )
 
 
 async def adopt(work: Work, visitor_id: str, member_id: str) -> None:

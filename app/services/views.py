@@ -12,9 +12,10 @@ from sqlmodel import col, select
 
 from app.domain.errors import BargainNotFound, GroupNotFound, KaituanError, SaleNotFound
 from app.domain.sales import SaleState
+from app.domain.trust import Friend
 from app.models import Group, Member, Sale
 from app.schemas.sales import SalePublic
-from app.services import bargains, groups, sales
+from app.services import bargains, groups, sales, trust
 from app.services.groups import Seated
 from app.services.terms import forget_sale
 from app.state import State
@@ -47,14 +48,20 @@ class _SeenSale:
 
 
 async def show_group(state: State, group_id: str, viewer_id: str | None) -> View:
-    """A `GroupPublic` for a viewer: everybody outside the group sees the same. Raises `GroupNotFound`."""
+    """A `GroupPublic` for a viewer: everybody outside the group and without friends in it sees the same. Raises
+    `GroupNotFound`.
+    """
     memory = state.memory(_read_groups)
     seen = memory.fresh(group_id) or await memory.read(group_id)
-    if not any(seat.member_id == viewer_id for seat in seen.seats):
+    known = await trust.known_to(state, viewer_id)
+    friends = known and trust.show(
+        Friend(seat.name, seat.seen_by_friends) for seat in seen.seats if seat.paid and seat.member_id in known
+    )
+    if not friends and not any(seat.member_id == viewer_id for seat in seen.seats):
         viewer_id = None
     view = seen.views.get(viewer_id)
     if view is None:
-        shown = groups.present(seen.group, seen.seats, seen.leader_name, seen.ladders, viewer_id)
+        shown = groups.present(seen.group, seen.seats, seen.leader_name, seen.ladders, viewer_id, friends or None)
         view = seen.views[viewer_id] = View(shown.model_dump_json())
     return view
 
@@ -67,14 +74,20 @@ async def show_bargain(state: State, bargain_id: str, viewer_id: str | None) -> 
     return View(bargains.present(seen, viewer).model_dump_json())
 
 
-async def show_sale(state: State, sale_id: str) -> View:
-    """A `SalePublic` with the counts of this moment. Raises `SaleNotFound`, also for a draft."""
+async def show_sale(state: State, sale_id: str, viewer_id: str | None) -> View:
+    """A `SalePublic` with the counts of this moment: everybody without friends in it sees the same. Raises
+    `SaleNotFound`, also for a draft.
+    """
     memory = state.memory(_read_sales)
     seen = memory.fresh(sale_id) or await memory.read(sale_id)
     taken = await sales.count_taken(state, seen.sale)
     if seen.view is None or taken != seen.taken:
         seen.view, seen.taken = View(sales.with_counts(seen.sale, taken).model_dump_json()), taken
-    return seen.view
+    friends = await trust.friends_in_sale(state, viewer_id, sale_id)
+    if friends is None:
+        return seen.view
+    shown = sales.with_counts(seen.sale, taken).model_copy(update={"friends_in": friends})
+    return View(shown.model_dump_json())
 
 
 def forget(state: State, ids: Iterable[str]) -> None:

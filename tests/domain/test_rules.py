@@ -12,6 +12,8 @@ from app.domain.errors import (
     InvalidTerms,
     InviteExpired,
     InviteMismatch,
+    InviteRevoked,
+    InviteUsedUp,
     OrderLimit,
     SaleEnded,
     SaleNotOpen,
@@ -24,7 +26,7 @@ from app.domain.groups import (
     group_deadline,
     next_state,
 )
-from app.domain.invites import check_invite
+from app.domain.invites import check_target, check_usable
 from app.domain.keys import ALPHABET, RANDOM_LENGTH, build_key, is_well_formed
 from app.domain.machines import Table, finals, may, sources
 from app.domain.members import mask_name
@@ -214,12 +216,16 @@ def test_a_key_with_a_typo_is_noticed(random_part: str, data: st.DataObject) -> 
 def test_an_invite_works_for_what_it_was_made_for_until_it_is_over() -> None:
     here = ("grp_1", "sal_1", "com_1")
     for targets in [("grp_1", None, None), (None, "sal_1", None), (None, None, "com_1")]:
-        check_invite(expires_at=NOW + timedelta(1), now=NOW, targets=targets, claim=here)
-        with pytest.raises(InviteExpired):
-            check_invite(expires_at=NOW, now=NOW, targets=targets, claim=here)
+        check_target(targets, here)
         with pytest.raises(InviteMismatch):
-            check_invite(expires_at=NOW + timedelta(1), now=NOW, targets=targets, claim=("grp_2", "sal_2", "com_2"))
+            check_target(targets, ("grp_2", "sal_2", "com_2"))
     with pytest.raises(InviteMismatch):
-        check_invite(
-            expires_at=NOW + timedelta(1), now=NOW, targets=("grp_1", None, None), claim=(None, "sal_1", "com_1")
-        )
+        check_target(("grp_1", None, None), (None, "sal_1", "com_1"))
+    check_usable(expires_at=NOW + timedelta(1), revoked_at=None, used_up_at=None, now=NOW)
+    for expires_at, revoked_at, used_up_at, refusal in (
+        (NOW, None, None, InviteExpired),
+        (NOW + timedelta(1), NOW, None, InviteRevoked),
+        (NOW + timedelta(1), None, NOW, InviteUsedUp),
+    ):
+        with pytest.raises(refusal):
+            check_usable(expires_at=expires_at, revoked_at=revoked_at, used_up_at=used_up_at, now=NOW)

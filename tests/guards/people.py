@@ -22,8 +22,6 @@ from app.domain.errors import (
     CredentialsMissing,
     GroupClosed,
     IdempotencyKeyMissing,
-    InviteExpired,
-    InviteMismatch,
     ProviderDisabled,
     ProviderNotFound,
     SaleEnded,
@@ -33,7 +31,6 @@ from app.domain.errors import (
     TokenExpired,
     TokenInvalid,
 )
-from app.domain.invites import check_invite
 from app.domain.keys import build_key
 from app.domain.operators import Scope
 from app.gateways.payments import signing
@@ -200,7 +197,6 @@ async def members_show_their_token_and_name_their_key(_: World) -> None:
         "await work.session.get(Member, member_id) is None",
         "body.community_id is not None and await work.session.get(Community, body.community_id) is None",
     ),
-    *cuts(f"{INVITES}.open_invite", "now >= invite.expires_at"),
 )
 async def an_invite_leads_to_what_is_still_there(world: World) -> None:
     held = await world.held()
@@ -217,27 +213,6 @@ async def an_invite_leads_to_what_is_still_there(world: World) -> None:
             await invites.create_invite(world.state, world.me.id, InviteCreate.model_validate(target))
     with pytest.raises(TokenInvalid):
         await invites.create_invite(world.state, "nobody", InviteCreate(sale_id=world.sale.id))
-    made = await invites.create_invite(world.state, world.me.id, InviteCreate(sale_id=world.sale.id))
-    world.service.clock.advance(31 * 86_400)
-    with pytest.raises(InviteExpired):
-        await invites.open_invite(world.state, made.code, None, None)
-
-
-@notices(
-    *cuts(
-        "app.domain.invites.check_invite",
-        "now >= expires_at",
-        "any((target is not None and target != wanted for target, wanted in zip(targets, claim, strict=True)))",
-    ),
-)
-async def an_invite_is_for_one_thing_and_one_time(world: World) -> None:
-    now, claim = world.service.clock(), ("group", "sale", "community")
-    check_invite(expires_at=now + timedelta(1), now=now, targets=(None, "sale", None), claim=claim)
-    with pytest.raises(InviteExpired):
-        check_invite(expires_at=now, now=now, targets=(None, "sale", None), claim=claim)
-    for targets in (("other", None, None), (None, "other", None), (None, None, "other")):
-        with pytest.raises(InviteMismatch):
-            check_invite(expires_at=now + timedelta(1), now=now, targets=targets, claim=claim)
 
 
 @notices(

@@ -16,7 +16,7 @@ from app.services import refunds
 from tests.attacks import places
 from tests.attacks.arena import Attack, gather_crowd
 from tests.attacks.forgetful import ForgetfulDealer
-from tests.guards import bargains
+from tests.guards import bargains, referrals
 from tests.guards.constraints import find_rules
 from tests.guards.cuts import Cut, Probe, cuts, run
 from tests.guards.money import ANY_ORDER, CAPTURE, PAYMENTS, recording, start
@@ -170,6 +170,8 @@ LAST_LINES = {
         down=(Cut(f"{bargains.BARGAINS}._count_help", "taken.one() + 1", "1"),),
     ),
     "uq_orders_bargain": LastLine(a_bargain_is_ordered_once, down=(bargains.BUYABLE,)),
+    "pk_uses": LastLine(referrals.one_use_brings_one, down=(referrals.UNLOCKED,)),
+    "pk_referrals": LastLine(referrals.a_member_is_brought_once, down=(referrals.UNLOCKED,)),
     "pk_notifications": LastLine(one_message_is_one_capture, down=(recording("CAPTURED"),)),
 }
 

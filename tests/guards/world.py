@@ -26,6 +26,7 @@ from app.services.invariants import find_violations
 from app.services.transactions import transaction
 from app.state import State
 from tests.http.test_payment_hook import Payment
+from tests.promises.test_referrals import buy, invite, spread, tap
 from tests.service import BARGAIN, FLASH, Member, Sale, Service
 
 Row = TypeVar("Row", bound=SQLModel)
@@ -122,7 +123,9 @@ class World:
         payment = await self.payment(held)
         async with transaction(self.state, self.service.clock()) as work:
             charge = Charge(payment.id, ChargeState.CAPTURED, amount=4900, currency="CNY")
-            await payments._record_charge(work, await work.session.get_one(PaymentRow, payment.id), charge)
+            await payments._record_charge(
+                self.state, work, await work.session.get_one(PaymentRow, payment.id), charge
+            )
         return payment
 
     async def confirmed(self) -> tuple[Held, Held]:
@@ -255,6 +258,17 @@ async def tell_story(world: World) -> None:
     await service.ops("POST", f"coupons/{coupon['id']}/grants", {"member_ids": [leaver.id]})
     await leaver.open(sale, coupon_code=coupon["code"])
     await stand_in_line(service)
+    await pass_the_word(service)
+
+
+async def pass_the_word(service: Service) -> None:
+    """A member that brought another and would be brought by it, with an account in common."""
+    sale = await spread(service)
+    pair = await service.members(2)
+    for buyer, inviter in (pair, pair[::-1]):
+        await tap(service, buyer, await invite(service, inviter, sale_id=sale.id, max_uses=2))
+        await buy(service, buyer, sale, payer="in-common")
+        await service.tick()
 
 
 async def stand_in_line(service: Service) -> None:

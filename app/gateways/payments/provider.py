@@ -35,6 +35,8 @@ class Charge:
     amount: int | None = None
     currency: str | None = None
     reference: str | None = None
+    payer: str | None = None
+    """The account it was paid from, as the provider calls it."""
 
 
 @dataclass(frozen=True, slots=True)

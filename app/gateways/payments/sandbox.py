@@ -26,6 +26,7 @@ class NoticeBody(BaseModel):
     amount: int | None = Field(default=None, ge=1, le=MAX_AMOUNT)
     currency: str | None = Field(default=None, pattern="^[A-Z]{3}$")
     reference: str | None = Field(default=None, pattern=PRINTABLE, max_length=120)
+    payer: str | None = Field(default=None, pattern=PRINTABLE, max_length=64)
 
     @model_validator(mode="after")
     def _captured_money_is_counted(self) -> Self:
@@ -98,6 +99,7 @@ class SandboxProvider:
                 amount=notice.amount,
                 currency=notice.currency,
                 reference=notice.reference,
+                payer=notice.payer,
             ),
         )
 
@@ -124,4 +126,5 @@ def _charge(answer: dict[str, Any]) -> Charge:
         amount=answer["amount"],
         currency=answer["currency"],
         reference=answer["reference"],
+        payer=answer.get("payer"),
     )
