@@ -1,7 +1,7 @@
 from typing import Annotated
 
 from fastapi import APIRouter, Body, Header, Request, status
-from fastapi.responses import JSONResponse, RedirectResponse, Response
+from fastapi.responses import JSONResponse, Response
 
 from app.deps import MEMBER_ERRORS, MemberDep, StateDep, ViewerDep
 from app.domain.errors import (
@@ -17,13 +17,16 @@ from app.domain.errors import (
     TokenInvalid,
     VisitorInvalid,
 )
+from app.domain.readers import Reader, reader_of
 from app.routers.examples import INVITE
+from app.routers.pages import VARY, PageRoute, show_landing
 from app.routers.problems import problems
 from app.schemas.fields import InviteCode, VisitorToken
 from app.schemas.invites import InviteCreate, InviteLanding, InvitePublic
 from app.services import invites
 
 router = APIRouter(tags=["invites"])
+link_router = APIRouter(tags=["invites"], route_class=PageRoute)
 VisitorHeader = Annotated[VisitorToken | None, Header(description="The `visitor_token` of an earlier tap 访客令牌")]
 
 
@@ -48,11 +51,11 @@ async def create_invite(
     return await invites.create_invite(state, member_id, body)
 
 
-@router.get(
+@link_router.get(
     "/i/{code}",
     response_model=InviteLanding,
     responses={
-        302: {"description": "To browsers: where the link leads 浏览器跳转"},
+        200: {"content": {"text/html": {"schema": {"type": "string"}}}},
         **problems(TokenInvalid, TokenExpired, VisitorInvalid, InviteNotFound, InviteExpired),
     },
     openapi_extra={"security": [{}]},  # besides the member's: a stranger may tap, too
@@ -61,11 +64,11 @@ async def create_invite(
 async def open_invite(
     state: StateDep, request: Request, viewer_id: ViewerDep, code: InviteCode, visitor_token: VisitorHeader = None
 ) -> Response:
-    """JSON for programs, a redirect for browsers (those that accept `text/html`). The tap is recorded."""
+    """JSON for programs, a page for people, and its title and picture for chats that show links. Only the latter do
+    not count as a tap.
+    """
+    reader = reader_of(request.headers.get("accept"), request.headers.get("user-agent"))
+    if reader != Reader.PROGRAM:
+        return await show_landing(state, request, code)
     landing = await invites.open_invite(state, code, visitor_token, viewer_id)
-    if "text/html" in request.headers.get("accept", ""):
-        answer: Response = RedirectResponse(landing.target_url, status.HTTP_302_FOUND)
-    else:
-        answer = JSONResponse(landing.model_dump(mode="json"))
-    answer.headers.update({"cache-control": "no-store", "vary": "accept"})
-    return answer
+    return JSONResponse(landing.model_dump(mode="json"), headers={"cache-control": "no-store", "vary": VARY})
