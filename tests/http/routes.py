@@ -20,7 +20,7 @@ PLACEHOLDERS = {
     "token": "a" * 24,
     "path": "nothing.css",
 }
-FORM_ROUTES = {"pay_by_form"}
+FORM_ROUTES = {"pay_by_form", "log_in", "log_out", "join", "pay_order"}
 
 
 @dataclass(frozen=True)
