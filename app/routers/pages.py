@@ -95,7 +95,8 @@ async def check_site(state: StateDep, request: Request) -> None:
     if (site := headers.get("sec-fetch-site")) is not None:
         ours = site in {"same-origin", "none"}
     elif (origin := headers.get("origin")) is not None:
-        ours = urlsplit(origin).netloc in {headers.get("host"), urlsplit(state.settings.public_url).netloc}
+        host, public = headers.get("host"), urlsplit(state.settings.public_url)
+        ours = origin in {f"http://{host}", f"https://{host}", f"{public.scheme}://{public.netloc}"}
     else:
         ours = True
     if not ours:

@@ -142,9 +142,11 @@ async def test_nothing_is_asked_of_anybody_else_and_nothing_is_wrong(browser: Br
         page.on("pageerror", lambda error: wrong.append(str(error)))
         page.on(
             "console",
-            lambda said: wrong.append(said.text)
-            if said.type in {"error", "warning"} and not said.location["url"].endswith("/picture")
-            else None,
+            lambda said: (
+                wrong.append(said.text)
+                if said.type in {"error", "warning"} and not said.location["url"].endswith("/picture")
+                else None
+            ),
         )
         await page.goto(story.link)
         await story.join("陈默", pays=True)

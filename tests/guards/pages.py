@@ -1,8 +1,10 @@
 """Guards of the pages behind an invite: what belongs to it, and whose orders are looked after."""
 
 import pytest
+from fastapi import Request
 
-from app.domain.errors import GroupNotFound, OrderNotFound, SaleNotFound
+from app.domain.errors import CrossSite, GroupNotFound, OrderNotFound, SaleNotFound
+from app.routers.pages import check_site
 from app.schemas.invites import InviteCreate, InviteLanding
 from app.services import invites, landings
 from tests.guards.cuts import cuts, notices
@@ -46,3 +48,17 @@ async def somebody_elses_payments_are_not_asked_about(world: World) -> None:
     with pytest.raises(OrderNotFound):
         await landings.settle_payments(world.state, world.friend.id, held.order_id)
     assert await landings.settle_payments(world.state, world.me.id, held.order_id) == held.group_id
+
+
+@notices(*cuts("app.routers.pages.check_site", "if not ours"))
+async def a_form_is_sent_from_our_own_page(world: World) -> None:
+    async def sent(**headers: str) -> None:
+        raw = [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
+        await check_site(world.state, Request({"type": "http", "method": "POST", "headers": raw}))
+
+    await sent(sec_fetch_site="same-origin")
+    await sent(origin=world.service.url)
+    await sent()
+    for foreign in ({"sec_fetch_site": "cross-site"}, {"origin": "https://evil.example"}, {"origin": "null"}):
+        with pytest.raises(CrossSite):
+            await sent(**foreign)
