@@ -29,8 +29,8 @@ from app.routers.limits import address_in, count_claim
 from app.routers.problems import language, refusal_of, status_of
 from app.schemas.fields import GroupId, InviteCode, OrderId, SaleId
 from app.schemas.groups import ClaimAnswer, ClaimCreate
-from app.schemas.invites import InviteLanding
-from app.schemas.landings import JoinForm, LoginForm, LogoutForm, PayForm
+from app.schemas.invites import InviteCreate, InviteLanding
+from app.schemas.landings import JoinForm, LoginForm, LogoutForm, PayForm, ShareForm
 from app.schemas.sessions import SessionCreate
 from app.services import claims, invites, landings, payments, sessions
 from app.services.sessions import read_access_token
@@ -230,6 +230,18 @@ async def pay_order(
     if member_id is None:
         return _to(f"/i/{code}#join")
     return await _to_cashier(state, member_id, code, form.order_id, form.key)
+
+
+@router.post("/share", **FORM)
+async def make_own_link(
+    state: StateDep, request: Request, code: InviteCode, _invite: InviteDep, form: Annotated[ShareForm, Form()]
+) -> Response:
+    """Make a link of the member's own to a group: its page has it to copy."""
+    member_id = _member_in(state, request)
+    if member_id is None:
+        return _to(f"/i/{code}#join")
+    own = await invites.create_invite(state, member_id, InviteCreate(group_id=form.group_id))
+    return _to(f"/i/{own.code}")
 
 
 async def _to_cashier(state: State, member_id: str, code: str, order_id: str, key: str) -> Response:

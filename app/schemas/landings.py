@@ -55,6 +55,10 @@ class JoinForm(SentForm):
         return f"/sales/{self.sale_id}" if self.group_id is None else f"/groups/{self.group_id}"
 
 
+class ShareForm(SentForm):
+    group_id: GroupId
+
+
 class PayForm(SentForm):
     order_id: OrderId
     key: FormKey

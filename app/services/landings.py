@@ -1,7 +1,7 @@
 """What people see of what an invite leads to, and the way back from the cashier."""
 
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 
@@ -12,7 +12,7 @@ from app.domain.errors import GroupNotFound, OrderNotFound, ProviderUnavailable,
 from app.domain.groups import GroupState
 from app.domain.orders import ACTIVE_ORDER_STATES, OrderState
 from app.domain.sales import SaleKind, SaleState
-from app.models import Community, Member, Order, Payment
+from app.models import Community, Invite, Member, Order, Payment
 from app.schemas.groups import GroupPublic, GroupSummary
 from app.schemas.invites import InviteLanding
 from app.schemas.orders import OrderPublic
@@ -56,6 +56,8 @@ class Landing:
     invite: InviteLanding
     now: datetime
     viewer_name: str | None
+    is_own: bool
+    """Whether it is the viewer who invites."""
     sale: SaleLanding | None = None
     group: GroupPublic | None = None
     offers: list[OfferPublic] = field(default_factory=list)
@@ -107,7 +109,7 @@ async def gather(
     Raises `SaleNotFound`, `GroupNotFound`, also for what belongs to something else.
     """
     now = state.clock()
-    viewer_name = await _name_of(state, viewer_id)
+    viewer_name, is_own = await _viewer(state, viewer_id, invite.code)
     start = None if invite.group_id is None else await _group(state, invite.group_id, viewer_id)
     group = start if group_id is None else await _group(state, group_id, viewer_id)
     within = invite.sale_id if start is None else start.sale_id
@@ -117,7 +119,7 @@ async def gather(
         raise SaleNotFound
     wanted = within or sale_id or (None if group is None else group.sale_id)
     if wanted is None:
-        return await _gather_community(state, invite, viewer_name, now)
+        return await _gather_community(state, Landing(invite, now, viewer_name, is_own))
     sale = SalePublic.model_validate_json((await views.show_sale(state, wanted)).body)
     if invite.community_id not in {None, sale.community_id}:
         raise SaleNotFound
@@ -128,6 +130,7 @@ async def gather(
         invite=invite,
         now=now,
         viewer_name=viewer_name,
+        is_own=is_own,
         sale=SaleLanding(sale, phase_of(sale, now)),
         group=group,
         offers=[offer for offer in sale.offers if group is None or offer.product_id == group.product_id],
@@ -164,30 +167,29 @@ async def settle_payments(state: State, member_id: str, order_id: str) -> str:
         return (await session.exec(select(Order.group_id).where(Order.id == order_id))).one()
 
 
-async def _gather_community(state: State, invite: InviteLanding, viewer_name: str | None, now: datetime) -> Landing:
+async def _gather_community(state: State, landing: Landing) -> Landing:
     async with state.database.snapshot() as session:
-        community = await session.get_one(Community, invite.community_id)
+        community = await session.get_one(Community, landing.invite.community_id)
     page = await sales.list_sales(state, sale_state=None, community_id=community.id, after=None, limit=SALES_SHOWN)
-    shown = [SaleLanding(sale, phase_of(sale, now)) for sale in page.items]
-    return Landing(
-        invite=invite,
-        now=now,
-        viewer_name=viewer_name,
-        community_name=community.name,
-        sales=[item for item in shown if item.phase != Phase.OVER],
-    )
+    shown = [SaleLanding(sale, phase_of(sale, landing.now)) for sale in page.items]
+    running = [item for item in shown if item.phase != Phase.OVER]
+    return replace(landing, community_name=community.name, sales=running)
 
 
 async def _group(state: State, group_id: str, viewer_id: str | None) -> GroupPublic:
     return GroupPublic.model_validate_json((await views.show_group(state, group_id, viewer_id)).body)
 
 
-async def _name_of(state: State, viewer_id: str | None) -> str | None:
-    if viewer_id is None:
-        return None
+async def _viewer(state: State, viewer_id: str | None, code: str) -> tuple[str | None, bool]:
+    """The viewer's name, and whether the invite is theirs; for a stranger none, and not."""
     async with state.database.snapshot() as session:
-        member = await session.get(Member, viewer_id)
-    return None if member is None else member.name
+        found = await session.exec(
+            select(Member.name, Invite.member_id)
+            .join(Invite, col(Invite.code) == code)
+            .where(Member.id == viewer_id),
+        )
+        name, inviter_id = found.first() or (None, None)
+    return name, viewer_id is not None and inviter_id == viewer_id
 
 
 async def _own_order(state: State, viewer_id: str | None, sale_id: str, group_id: str | None) -> OrderPublic | None:

@@ -1,5 +1,7 @@
 """Guards of the pages behind an invite: what belongs to it, and whose orders are looked after."""
 
+from typing import Any
+
 import pytest
 from fastapi import Request
 
@@ -13,7 +15,7 @@ from tests.guards.world import World
 LANDINGS = "app.services.landings"
 
 
-async def invite_to(world: World, **target: str) -> InviteLanding:
+async def invite_to(world: World, **target: Any) -> InviteLanding:
     made = await invites.create_invite(world.state, world.me.id, InviteCreate(**target))
     return await invites.open_invite(world.state, made.code, None, None, is_tap=False)
 

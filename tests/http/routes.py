@@ -20,7 +20,7 @@ PLACEHOLDERS = {
     "token": "a" * 24,
     "path": "nothing.css",
 }
-FORM_ROUTES = {"pay_by_form", "log_in", "log_out", "join", "pay_order"}
+FORM_ROUTES = {"pay_by_form", "log_in", "log_out", "join", "pay_order", "make_own_link"}
 
 
 @dataclass(frozen=True)

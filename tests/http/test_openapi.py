@@ -34,7 +34,8 @@ CANNOT_FAIL = {"livez", "readyz"}
 KEYED = {"open_group", "join_group", "buy", "buy_at_bargain", "create_payment", "refund_order"}
 UNDOCUMENTED = {"create_charge", "query_charge", "close_charge", "refund", "query_refund", "pay_by_form"}
 """The cashier's own addresses, which the service and the page call."""
-PAGES = {"show_group_page", "show_sale_page", "return_from_cashier", "log_in", "log_out", "join", "pay_order"}
+PAGES = {"show_group_page", "show_sale_page", "return_from_cashier", "log_in", "log_out", "join"}
+PAGES |= {"pay_order", "make_own_link"}
 """What people are led to from the page of an invite."""
 DOCUMENTATION = {"home", "docs", "openapi", "static"}
 

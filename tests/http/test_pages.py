@@ -2,7 +2,7 @@
 
 import html
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -13,6 +13,7 @@ import httpx
 import pytest
 from sqlmodel import select
 
+from app.config import Environment
 from app.main import create_app
 from app.models import Mark, Touch
 from app.routers.pages import DEVICE, SESSION, VISITOR, WEB
@@ -35,9 +36,9 @@ class Friend:
     async def look(self, path: str = "", **headers: str) -> httpx.Response:
         return await self.http.get(f"/i/{self.code}{path}", headers=PAGE | headers)
 
-    async def send(self, form: str, headers: dict[str, str] | None = None, **fields: str) -> httpx.Response:
+    async def send(self, form: str, headers: Mapping[str, str] | None = None, /, **fields: str) -> httpx.Response:
         """Send a form of the page."""
-        sent = {"accept": "text/html", "sec-fetch-site": "same-origin"} | (headers or {})
+        sent = {"accept": "text/html", "sec-fetch-site": "same-origin"} | dict(headers or {})
         return await self.http.post(f"/i/{self.code}/{form}", data=fields, headers=sent)
 
     async def log_in(self, name: str | None = None) -> httpx.Response:
@@ -95,31 +96,28 @@ async def touches(service: Service, code: str) -> list[Touch]:
 
 async def test_a_chat_gets_tags_and_does_not_tap(service: Service) -> None:
     _, _, _, code = await led(service, title="明前龙井")
+    read: dict[str, dict[str, str]] = {}
     async with unchanged(service):
         for headers in (BOT, BOT | ZH, BOT | {"accept": "text/html"}, {"user-agent": "WhatsApp/2.23"}):
             async with httpx.AsyncClient(base_url=service.url) as http:
                 reply = await http.get(f"/i/{code}", headers=headers)
             assert (reply.status_code, reply.headers["content-type"]) == (200, "text/html; charset=utf-8")
             assert "set-cookie" not in reply.headers
-            found = tags(reply.text)
+            assert "<script" not in reply.text
+            assert len(reply.text) < 4000
+            read[headers.get("accept-language", "en")] = found = tags(reply.text)
             assert found["og:title"] == found["twitter:title"] == "明前龙井"
             assert found["og:url"] == f"{service.url}/i/{code}"
             assert found["og:image"] == found["twitter:image"] == f"{service.url}/v1/invites/{code}/preview.png"
             assert (found["og:image:width"], found["og:image:height"]) == ("1200", "630")
             assert found["twitter:card"] == "summary_large_image"
-            said = (
-                "还有 2 个名额 · 林*满 邀请你一起买"
-                if headers.get("accept-language")
-                else "1 of 3 in · 林*满 invites you"
-            )
-            assert said in found["og:description"] == found["twitter:description"] == found["description"]
-            assert len(reply.text) < 4000
-            assert "<script" not in reply.text
+            assert found["og:description"] == found["twitter:description"] == found["description"]
+    assert read["en"]["og:description"] == "CN¥49.00 · 1 of 3 in · 林*满 invites you to buy together"
+    assert read["zh-CN"]["og:description"] == "¥49.00 · 还有 2 个名额 · 林*满 邀请你一起买"
+    assert await touches(service, code) == []
     async with friend(service, code) as person:
-        page = (await person.look()).text
-    assert {name: tags(page)[name] for name in found if name != "og:image:alt"} == {
-        name: content for name, content in found.items() if name != "og:image:alt"
-    } or tags(page)["og:image"] == found["og:image"]
+        for tongue, headers in (("en", {}), ("zh-CN", ZH)):
+            assert tags((await person.look(**headers)).text).items() >= read[tongue].items()
     assert len(await touches(service, code)) == 1
 
 
@@ -193,12 +191,13 @@ class _WithState:
 async def test_cookies_that_are_wrong_are_as_none(service: Service, wrong: str) -> None:
     _, _, _, code = await led(service)
     cookies = "; ".join(f"{name}={wrong}" for name in (SESSION, VISITOR, DEVICE)).encode("latin-1")
+    sent = {b"accept": b"text/html", b"cookie": cookies}
     async with httpx.AsyncClient(base_url=service.url) as http:
-        reply = await http.get(f"/i/{code}", headers=PAGE | {"cookie": cookies})
+        reply = await http.get(f"/i/{code}", headers=sent)
         assert reply.status_code == 200
         assert "Log in to join" in reply.text
         assert f"{VISITOR}=" in reply.headers["set-cookie"]
-        reply = await http.post(f"/i/{code}/login", data={"name": "x"}, headers=PAGE | {"cookie": cookies})
+        reply = await http.post(f"/i/{code}/login", data={"name": "x"}, headers=sent)
         assert reply.status_code == 303
         assert re.search(rf"{DEVICE}=dev_[0-9a-f]{{32}};", ",".join(reply.headers.get_list("set-cookie")))
 
@@ -296,6 +295,28 @@ async def test_a_group_of_ones_own_and_a_group_about_to_fill(service: Service) -
         assert reply.status_code == 303
     assert (await service.group(group_id))["held"] == 2
     assert await service.violations() == []
+
+
+async def test_who_is_in_invites_by_a_link_of_their_own(service: Service) -> None:
+    sale, _, group_id, code = await led(service)
+    async with friend(service, code) as person:
+        assert (await person.send("share", group_id=group_id)).headers["location"] == f"/i/{code}#join"
+        await person.log_in("王一诺")
+        page = (await person.look()).text
+        assert "Make a link of my own" not in page
+        await person.send("join", key=key_in(page), offer_id=sale.offer, group_id=group_id)
+        assert "Make a link of my own" in (await person.look()).text
+        made = await person.send("share", group_id=group_id)
+        own = made.headers["location"]
+        assert own != f"/i/{code}"
+        page = (await person.http.get(own, headers=PAGE | {"sec-fetch-site": "same-origin"})).text
+        assert "You invite your friends" in page
+        assert f'value="{service.url}{own}"' in page
+        assert await touches(service, own.removeprefix("/i/")) == [], "looking at one's own link is no tap"
+        async with friend(service, own.removeprefix("/i/")) as other:
+            assert "王*诺 invites you" in (await other.look()).text
+        refused = await person.send("share", group_id="grp_" + "0" * 32)
+        assert refused.status_code == 404
 
 
 async def test_nobody_joins_who_is_not_logged_in(service: Service) -> None:
@@ -541,13 +562,22 @@ async def test_each_kind_of_sale_says_how_to_go_on(service: Service) -> None:
 
 async def test_the_mini_program_is_offered_where_there_is_one(service: Service) -> None:
     _, _, _, code = await led(service)
-    settings = service.state.settings.model_copy(update={"mini_program_url": "weixin://dl/business/?t={code}"})
-    state = replace(service.state, settings=settings)
-    transport = httpx.ASGITransport(_WithState(create_app(settings, state), state))
-    async with httpx.AsyncClient(transport=transport, base_url=service.url) as http:
-        assert f'href="weixin://dl/business/?t={code}"' in (await http.get(f"/i/{code}", headers=PAGE)).text
-    async with friend(service, code) as person:
-        assert "mini-program" not in (await person.look()).text
+
+    async def page(**changes: Any) -> str:
+        settings = service.state.settings.model_copy(update=changes)
+        state = replace(service.state, settings=settings)
+        transport = httpx.ASGITransport(_WithState(create_app(settings, state), state))
+        async with httpx.AsyncClient(transport=transport, base_url=service.url) as http:
+            return (await http.get(f"/i/{code}", headers=PAGE)).text
+
+    link = "weixin://dl/business/?t={code}"
+    there = f'href="weixin://dl/business/?t={code}"'
+    assert there in await page(mini_program_url=link)
+    assert "mini-program" not in await page()
+    # In production one cannot log in on the page.
+    shop = await page(mini_program_url=link, environment=Environment.PRODUCTION)
+    assert (there in shop, "/login" in shop, 'id="join"' in shop) == (True, False, False)
+    assert "Enter the code in our mini-program" in await page(environment=Environment.PRODUCTION)
 
 
 async def test_pages_load_nothing_and_are_framed_by_nobody(service: Service) -> None:
