@@ -7,6 +7,7 @@ URL ?= http://127.0.0.1:$(PORT)
 BIN := .venv/bin
 FOR_RUNNING := .venv/.requirements
 FOR_CHECKING := .venv/.requirements-dev
+BROWSER := .venv/.browser
 # Twice quiet: errors only.
 INSTALL := $(BIN)/python -m pip install -q -q --disable-pip-version-check --require-hashes -r
 LOCK := $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes \
@@ -16,12 +17,12 @@ LOCK := $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-ha
 WORKERS := --numprocesses logical --maxprocesses 4 --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help env run demo key migrate test bench chaos check format docs lock audit clean
+.PHONY: help env run demo key migrate test bench chaos check format docs screenshots lock audit clean
 
 help: ## Show this list
 	@echo "Kaituan 开团. It needs Python 3.11; everything else is installed into .venv."
 	@echo
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 env: $(FOR_CHECKING) ## Make .venv with what the service, the checks and the tests need
 
@@ -38,7 +39,7 @@ key: $(FOR_RUNNING) ## Make an operator's API key (SCOPES="catalog sales orders 
 migrate: $(FOR_RUNNING) ## Bring the tables of DATABASE_URL to the newest migration
 	@$(BIN)/python -m app migrate
 
-test: $(FOR_CHECKING) ## Run the tests (ARGS="-x tests/domain")
+test: $(FOR_CHECKING) $(BROWSER) ## Run the tests (ARGS="-x tests/domain")
 	$(BIN)/python -m pytest $(or $(ARGS),$(WORKERS))
 	$(if $(ARGS),,$(BIN)/python -m pytest tests/chaos tests/bench)
 
@@ -62,6 +63,9 @@ format: $(FOR_CHECKING) ## Format the code and mend what ruff can mend
 
 docs: $(FOR_CHECKING) ## Write the tables in docs/ from the code
 	@$(BIN)/python -m docs.tables
+
+screenshots: $(FOR_CHECKING) $(BROWSER) ## Play an invite in a browser; keep pictures in screenshots/
+	@$(BIN)/python -m docs.screenshots
 
 lock: $(FOR_CHECKING) ## Pin requirements*.in in requirements*.txt (ARGS=--upgrade for newer versions)
 	$(LOCK) $(ARGS) requirements.in -o requirements.txt
@@ -89,3 +93,12 @@ $(FOR_CHECKING): requirements-dev.txt requirements.txt | $(BIN)/python
 	@echo "Installing requirements-dev.txt into .venv ..."
 	@$(INSTALL) requirements-dev.txt
 	@touch $(FOR_RUNNING) $@
+
+# Chromium comes with the system. Where it cannot be had, the tests of pages in a browser are left out, and say so.
+$(BROWSER): | $(BIN)/python
+	@if $(BIN)/python -m tests.browser.chromium > /dev/null; then :; \
+	elif [ "$$(id -u)" = 0 ] && command -v apt-get > /dev/null && echo "Installing Chromium ..." && \
+		apt-get -qq update > /dev/null 2>&1 && DEBIAN_FRONTEND=noninteractive \
+		apt-get -qq install -y --no-install-recommends chromium fonts-wqy-microhei > /dev/null 2>&1; then :; \
+	else echo "There is no Chromium here: tests of pages in a browser will be left out."; fi
+	@touch $@

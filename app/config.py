@@ -51,6 +51,11 @@ class Settings(BaseSettings):
         default="http://127.0.0.1:8000",
         description="The address under which members and payment providers reach the service",
     )
+    mini_program_url: str = Field(
+        default="",
+        pattern=r"^$|^[a-z][a-z0-9+.-]*://[!-~]*\{code\}[!-~]*$",
+        description="Opens an invite in your mini-program, with `{code}` in it; empty: pages have no such button",
+    )
     sandbox_url: str = Field(
         default="",
         description="Where the service itself reaches the sandbox cashier, when that is not `PUBLIC_URL`",

@@ -147,6 +147,12 @@ class ProviderDisabled(ForbiddenError):
     zh = "此环境未启用该提供方"
 
 
+class CrossSite(ForbiddenError):
+    code = "cross_site"
+    en = "This form was sent from another site; nothing was done"
+    zh = "该表单来自其他网站，未执行任何操作"
+
+
 class SelfHelp(ForbiddenError):
     code = "self_help"
     en = "Nobody cuts their own price: ask your friends"

@@ -1,7 +1,7 @@
 from typing import Annotated
 
 from fastapi import APIRouter, Body, Depends, Header, Request, status
-from fastapi.responses import JSONResponse, RedirectResponse, Response
+from fastapi.responses import JSONResponse, Response
 
 from app.deps import MEMBER_ERRORS, LimitQuery, MemberDep, StateDep, ViewerDep
 from app.domain.errors import (
@@ -23,8 +23,10 @@ from app.domain.errors import (
     TokenInvalid,
     VisitorInvalid,
 )
+from app.domain.readers import Reader, reader_of
 from app.routers.examples import INVITE
 from app.routers.limits import limit_guesses
+from app.routers.pages import VARY, PageRoute, show_landing
 from app.routers.problems import problems
 from app.schemas.fields import InviteCode, Page, VisitorToken
 from app.schemas.invites import InviteCreate, InviteLanding, InviteMine, InvitePublic
@@ -33,6 +35,7 @@ from app.services import invites
 router = APIRouter(tags=["invites"])
 INVITE_ERRORS = InviteNotFound, InviteExpired, InviteRevoked, InviteUsedUp, RateLimited
 """What whoever comes by a code may be refused with."""
+link_router = APIRouter(tags=["invites"], route_class=PageRoute)
 VisitorHeader = Annotated[VisitorToken | None, Header(description="The `visitor_token` of an earlier tap 访客令牌")]
 
 
@@ -89,11 +92,11 @@ async def type_code(state: StateDep, member_id: MemberDep, code: InviteCode) -> 
     return await invites.type_code(state, member_id, code)
 
 
-@router.get(
+@link_router.get(
     "/i/{code}",
     response_model=InviteLanding,
     responses={
-        302: {"description": "To browsers: where the link leads 浏览器跳转"},
+        200: {"content": {"text/html": {"schema": {"type": "string"}}}},
         **problems(TokenInvalid, TokenExpired, VisitorInvalid, *INVITE_ERRORS),
     },
     dependencies=[Depends(limit_guesses)],
@@ -103,11 +106,11 @@ async def type_code(state: StateDep, member_id: MemberDep, code: InviteCode) -> 
 async def open_invite(
     state: StateDep, request: Request, viewer_id: ViewerDep, code: InviteCode, visitor_token: VisitorHeader = None
 ) -> Response:
-    """JSON for programs, a redirect for browsers (those that accept `text/html`). The tap is recorded."""
+    """JSON for programs, a page for people, and its title and picture for chats that show links. Only the latter do
+    not count as a tap.
+    """
+    reader = reader_of(request.headers.get("accept"), request.headers.get("user-agent"))
+    if reader != Reader.PROGRAM:
+        return await show_landing(state, request, code)
     landing = await invites.open_invite(state, code, visitor_token, viewer_id)
-    if "text/html" in request.headers.get("accept", ""):
-        answer: Response = RedirectResponse(landing.target_url, status.HTTP_302_FOUND)
-    else:
-        answer = JSONResponse(landing.model_dump(mode="json"))
-    answer.headers.update({"cache-control": "no-store", "vary": "accept"})
-    return answer
+    return JSONResponse(landing.model_dump(mode="json"), headers={"cache-control": "no-store", "vary": VARY})

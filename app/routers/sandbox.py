@@ -4,14 +4,11 @@ The service calls the signed routes, as it would call a real provider; people an
 """
 
 from contextlib import suppress
-from decimal import Decimal
-from pathlib import Path as FilePath
 from typing import Annotated, TypeVar
+from urllib.parse import urlencode
 
-from babel.numbers import format_currency, get_currency_precision
-from fastapi import APIRouter, Body, Path, Request, status
+from fastapi import APIRouter, Body, Path, Query, Request, status
 from fastapi.responses import HTMLResponse, RedirectResponse
-from fastapi.templating import Jinja2Templates
 from pydantic import BaseModel, ValidationError
 
 from app.deps import StateDep
@@ -24,14 +21,21 @@ from app.domain.errors import (
 )
 from app.gateways.payments import signing
 from app.routers.examples import PAY
-from app.routers.problems import language, problems
+from app.routers.pages import show_page as show
+from app.routers.problems import problems
 from app.schemas.sandbox import ChargeAnswer, ChargeCreate, ChargeRef, Pay, RefundAnswer, RefundCreate
 from app.services import sandbox
 from app.state import State
 
 router = APIRouter(prefix="/sandbox", tags=["sandbox"])
-templates = Jinja2Templates(FilePath(__file__).parents[1] / "web" / "templates")
 Token = Annotated[str, Path(pattern="^[0-9A-Za-z_-]{24}$")]
+Back = Annotated[
+    str | None,
+    Query(
+        pattern="^/i/[0-9A-Za-z]{8,20}/orders/ord_[0-9a-f]{32}$",
+        description="The page of ours that leads on from here 返回地址",
+    ),
+]
 Content = TypeVar("Content", bound=BaseModel)
 
 
@@ -41,25 +45,14 @@ Content = TypeVar("Content", bound=BaseModel)
     responses=problems(PaymentNotFound),
     summary="The page to pay on 收银台页面",
 )
-async def show_page(state: StateDep, request: Request, token: Token, *, refused: bool = False) -> HTMLResponse:
+async def show_page(
+    state: StateDep, request: Request, token: Token, *, refused: bool = False, back: Back = None
+) -> HTMLResponse:
     """Where `pay_url` leads."""
     charge = await sandbox.find_by_token(state, token)
-    zh = language(request.headers.get("accept-language")) == "zh"
-    digits = get_currency_precision(charge.currency)
-    return templates.TemplateResponse(
-        request,
-        "cashier.html",
-        {
-            "charge": charge,
-            "zh": zh,
-            "amount": format_currency(
-                Decimal(charge.amount).scaleb(-digits), charge.currency, locale="zh_CN" if zh else "en"
-            ),
-            "expired": charge.state == sandbox.PENDING and charge.expires_at <= state.clock(),
-            "refused": refused,
-        },
-        headers={"cache-control": "no-store"},
-    )
+    expired = charge.state == sandbox.PENDING and charge.expires_at <= state.clock()
+    told = {"charge": charge, "expired": expired, "refused": refused, "back": back}
+    return show(request, "cashier.html", told)
 
 
 @router.post(
@@ -68,7 +61,7 @@ async def show_page(state: StateDep, request: Request, token: Token, *, refused:
     status_code=status.HTTP_303_SEE_OTHER,
     include_in_schema=False,
 )
-async def pay_by_form(state: StateDep, request: Request, token: Token) -> str:
+async def pay_by_form(state: StateDep, request: Request, token: Token, back: Back = None) -> str:
     """The page's own button; leads back to the page, which shows what came of it."""
     async with request.form(max_fields=20) as form:
         filled = {name: value for name, value in form.items() if value not in {"", "0"}}
@@ -78,7 +71,8 @@ async def pay_by_form(state: StateDep, request: Request, token: Token) -> str:
         raise BadRequest from error
     with suppress(PaymentClosed):
         await sandbox.pay(state, token, wish)
-    return f"/sandbox/pay/{token}{'?refused=true' if wish.refuse else ''}"
+    query = urlencode(({"refused": "true"} if wish.refuse else {}) | ({} if back is None else {"back": back}))
+    return f"/sandbox/pay/{token}{query and '?'}{query}"
 
 
 @router.post(

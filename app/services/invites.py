@@ -79,9 +79,11 @@ async def create_invite(state: State, member_id: str, body: InviteCreate) -> Inv
     return _public(state, invite)
 
 
-async def open_invite(state: State, code: str, visitor_token: str | None, viewer_id: str | None) -> InviteLanding:
+async def open_invite(
+    state: State, code: str, visitor_token: str | None, viewer_id: str | None, *, is_tap: bool = True
+) -> InviteLanding:
     """What somebody who taps the link learns; the tap is recorded as a member's, or as a visitor's: a new one
-    without a token.
+    without a token. Who only looks at it, or goes on from it, does not tap it.
 
     Raises `VisitorInvalid`, `InviteNotFound` and those of `check_usable`.
     """
@@ -95,7 +97,7 @@ async def open_invite(state: State, code: str, visitor_token: str | None, viewer
     async with transaction(state, now) as work:
         invite = await _usable(work, code)
         inviter = await work.session.get_one(Member, invite.member_id)
-        if await touch(state, work, code, visitor_id, viewer_id, TouchKind.LINK):
+        if is_tap and await touch(state, work, code, visitor_id, viewer_id, TouchKind.LINK):
             work.record(
                 "invite.clicked",
                 code,

@@ -20,8 +20,8 @@ PLACEHOLDERS = {
     "token": "a" * 24,
     "path": "nothing.css",
 }
-FORM_ROUTES = {"pay_by_form"}
 FILE_ROUTES = {"put_picture"}
+FORM_ROUTES = {"pay_by_form", "log_in", "log_out", "join", "pay_order", "make_own_link"}
 
 
 @dataclass(frozen=True)

@@ -34,18 +34,20 @@ class Addresses(HTMLParser):
             self.inline.append(data)
 
 
-async def check_page(service: Service, path: str) -> Addresses:
+async def check_page(service: Service, path: str, **headers: str) -> Addresses:
     """Assert that everything a page names is ours and answers."""
-    reply = await service.http.get(path)
+    reply = await service.http.get(path, headers=headers)
     assert reply.status_code == 200
     assert reply.headers["content-type"] == "text/html; charset=utf-8"
     page = Addresses(reply.text)
     page.found = [(tag, urljoin(path, address)) for tag, address in page.found]
     assert "//" not in "".join(page.inline)
     for tag, address in page.found:
+        if (tag, address) == ("link", f"{service.url}{path}"):
+            continue  # what it is called itself
         assert address.startswith("/"), (tag, address)
         assert not address.startswith("//"), (tag, address)
-        if tag not in {"form", "a"}:
+        if tag not in {"form", "a"} and not address.endswith("/picture"):
             assert (await service.http.get(address)).status_code == 200, address
     return page
 
@@ -74,6 +76,20 @@ async def test_cashier_is_local(service: Service, tongue: str) -> None:
     assert f'lang="{tongue}"' in reply.text
     assert "<script" not in reply.text
     assert reply.headers["cache-control"] == "no-store"
+
+
+@pytest.mark.parametrize("tongue", ["en", "zh-CN"])
+async def test_landing_page_is_local(service: Service, tongue: str) -> None:
+    world = await build_world(service)
+    targets = [{name: world.ids[name]} for name in ("group_id", "sale_id", "community_id")]
+    for target in targets:
+        code = (await world.member.post("/v1/invites", target)).json()["code"]
+        headers = {"accept": "text/html", "accept-language": tongue}
+        page = await check_page(service, f"/i/{code}", **headers)
+        assert {"script", "link"} <= {tag for tag, _ in page.found}
+        assert page.inline == []
+        reply = await service.http.get(f"/i/{code}", headers=headers)
+        assert f'lang="{tongue}"' in reply.text
 
 
 async def test_cashier_escapes_what_it_shows(service: Service) -> None:

@@ -12,7 +12,7 @@ from jsonschema import Draft202012Validator  # type: ignore[import-untyped] # it
 
 from app.routers.problems import BODY_LIMIT_BYTES, body_limit
 from tests.http.refusals import ANYWHERE, CHINESE, ERRORS, check_refusal, unchanged
-from tests.http.routes import DOCUMENT, JSON_ROUTES, KEYED_ROUTES, RAW_ROUTES, ROUTES, Route
+from tests.http.routes import DOCUMENT, FORM_ROUTES, JSON_ROUTES, KEYED_ROUTES, RAW_ROUTES, ROUTES, Route
 from tests.http.world import World
 from tests.service import Service
 
@@ -119,7 +119,7 @@ async def test_body_beyond_the_limit(world: World, route: Route) -> None:
         for _ in range(limit // 1024 + 1):
             yield b" " * 1024
 
-    kind = "application/x-www-form-urlencoded" if route.name == "pay_by_form" else "application/json"
+    kind = "application/x-www-form-urlencoded" if route.name in FORM_ROUTES else "application/json"
     async with unchanged(world.service):
         for size in (limit + 1, 5_000_000):
             reply = await world.ask(route, content=b" " * size, headers={"content-type": kind})

@@ -9,6 +9,7 @@ from uuid import uuid4
 
 import httpx
 
+from app.routers.pages import SESSION
 from tests.http.refusals import CHINESE
 from tests.http.routes import Route
 from tests.service import BARGAIN, FLASH, Member, Sale, Service
@@ -41,7 +42,8 @@ class World:
     @property
     def credentials(self) -> dict[str, str]:
         """Everything a request may need to be let in, and a new Idempotency-Key."""
-        return self.member.headers | self.service.operator | {"idempotency-key": uuid4().hex}
+        cookie = {"cookie": f"{SESSION}={self.member.token}"}
+        return self.member.headers | self.service.operator | cookie | {"idempotency-key": uuid4().hex}
 
     async def ask(
         self, route: Route, *, ids: dict[str, str] | None = None, headers: dict[str, Any] | None = None, **body: Any

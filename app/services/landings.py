@@ -1,0 +1,206 @@
+"""What people see of what an invite leads to, and the way back from the cashier."""
+
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from enum import StrEnum
+
+from sqlalchemy import update
+from sqlmodel import col, select
+
+from app.domain.errors import GroupNotFound, OrderNotFound, ProviderUnavailable, SaleNotFound
+from app.domain.groups import GroupState
+from app.domain.orders import ACTIVE_ORDER_STATES, OrderState
+from app.domain.sales import SaleKind, SaleState
+from app.models import Community, Invite, Member, Order, Payment
+from app.schemas.groups import GroupPublic, GroupSummary
+from app.schemas.invites import InviteLanding
+from app.schemas.orders import OrderPublic
+from app.schemas.sales import OfferPublic, SalePublic
+from app.services import groups, payments, sales, views
+from app.services.transactions import transaction
+from app.state import State
+
+GROUPS_SHOWN, SALES_SHOWN = 5, 20
+SHOWN_ORDER_STATES = ACTIVE_ORDER_STATES | {OrderState.REFUNDING, OrderState.REFUNDED}
+"""States of an order that its member is told of; others are as if there were none."""
+
+
+class Phase(StrEnum):
+    """Whether one can buy in a sale."""
+
+    COMING = "coming"
+    OPEN = "open"
+    PAUSED = "paused"
+    SOLD_OUT = "sold_out"
+    OVER = "over"
+
+
+@dataclass(frozen=True, slots=True)
+class SaleLanding:
+    """A sale, and whether one can buy in it."""
+
+    sale: SalePublic
+    phase: Phase
+
+    @property
+    def cheapest(self) -> OfferPublic | None:
+        """What it costs at least."""
+        return min(self.sale.offers, key=lambda offer: offer.price, default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class Landing:
+    """What an invite leads to: a group in its sale; a sale, with groups about to fill; or a community's sales."""
+
+    invite: InviteLanding
+    now: datetime
+    viewer_name: str | None
+    is_own: bool
+    """Whether it is the viewer who invites."""
+    sale: SaleLanding | None = None
+    group: GroupPublic | None = None
+    offers: list[OfferPublic] = field(default_factory=list)
+    """What there is to buy: in the group, or else in the sale."""
+    order: OrderPublic | None = None
+    """The viewer's own in this group."""
+    groups: list[GroupSummary] = field(default_factory=list)
+    community_name: str | None = None
+    sales: list[SaleLanding] = field(default_factory=list)
+    friends: list[str] = field(default_factory=list)
+    """Names of people the viewer knows who are in."""
+
+    @property
+    def can_join(self) -> bool:
+        """Whether the group has a seat for the viewer."""
+        return self._sells and self.group is not None and self.group.left > 0 and not self.is_in
+
+    @property
+    def can_open(self) -> bool:
+        """Whether the viewer may open a group instead."""
+        return self._sells and not self.can_join and not self.is_in
+
+    @property
+    def is_in(self) -> bool:
+        """Whether the viewer has a place."""
+        return self.order is not None and self.order.state in ACTIVE_ORDER_STATES
+
+    @property
+    def _sells(self) -> bool:
+        return self.sale is not None and self.sale.sale.kind == SaleKind.GROUP and self.sale.phase == Phase.OPEN
+
+
+def phase_of(sale: SalePublic, now: datetime) -> Phase:
+    """Whether one can buy in a sale now; by its window too, for workers follow it a little later."""
+    if sale.state == SaleState.ENDED or now >= sale.closes_at:
+        return Phase.OVER
+    if now < sale.opens_at:
+        return Phase.COMING
+    if sale.state == SaleState.PAUSED:
+        return Phase.PAUSED
+    return Phase.OPEN if any(offer.left for offer in sale.offers) else Phase.SOLD_OUT
+
+
+async def gather(
+    state: State, invite: InviteLanding, viewer_id: str | None, *, sale_id: str | None, group_id: str | None
+) -> Landing:
+    """What an invite leads to, or a sale or a group that can be reached from there.
+
+    Raises `SaleNotFound`, `GroupNotFound`, also for what belongs to something else.
+    """
+    now = state.clock()
+    viewer_name, is_own = await _viewer(state, viewer_id, invite.code)
+    start = None if invite.group_id is None else await _group(state, invite.group_id, viewer_id)
+    group = start if group_id is None else await _group(state, group_id, viewer_id)
+    within = invite.sale_id if start is None else start.sale_id
+    if group is not None and within not in {None, group.sale_id}:
+        raise GroupNotFound
+    if sale_id is not None and within not in {None, sale_id}:
+        raise SaleNotFound
+    wanted = within or sale_id or (None if group is None else group.sale_id)
+    if wanted is None:
+        return await _gather_community(state, Landing(invite, now, viewer_name, is_own))
+    sale = SalePublic.model_validate_json((await views.show_sale(state, wanted)).body)
+    if invite.community_id not in {None, sale.community_id}:
+        raise SaleNotFound
+    order = await _own_order(state, viewer_id, sale.id, None if group is None else group.id)
+    if group is None and order is not None and sale.kind == SaleKind.GROUP:
+        group = await _group(state, order.group_id, viewer_id)
+    landing = Landing(
+        invite=invite,
+        now=now,
+        viewer_name=viewer_name,
+        is_own=is_own,
+        sale=SaleLanding(sale, phase_of(sale, now)),
+        group=group,
+        offers=[offer for offer in sale.offers if group is None or offer.product_id == group.product_id],
+        order=order,
+    )
+    if landing.can_open:
+        found = await groups.list_groups(state, sale.id, GroupState.OPEN, GROUPS_SHOWN, now)
+        landing.groups.extend(item for item in found.items if group is None or item.id != group.id)
+    return landing
+
+
+async def settle_payments(state: State, member_id: str, order_id: str) -> str:
+    """Ask the provider what became of the payments of a member's order, without waiting to be told; the group the
+    order is in. While the provider is away, its notification or a worker will tell.
+
+    Raises `OrderNotFound`, also for somebody else's.
+    """
+    now = state.clock()
+    async with transaction(state, now) as work:
+        order = await work.session.get(Order, order_id)
+        if order is None or order.member_id != member_id:
+            raise OrderNotFound
+        due = await work.session.exec(
+            update(Payment)
+            .where(col(Payment.order_id) == order_id)
+            .values(check_at=now)
+            .returning(col(Payment.id)),
+        )
+        payment_ids = due.scalars().all()
+    for payment_id in payment_ids:
+        with suppress(ProviderUnavailable):
+            await payments.check(state, payment_id, now)
+    async with state.database.snapshot() as session:
+        return (await session.exec(select(Order.group_id).where(Order.id == order_id))).one()
+
+
+async def _gather_community(state: State, landing: Landing) -> Landing:
+    async with state.database.snapshot() as session:
+        community = await session.get_one(Community, landing.invite.community_id)
+    page = await sales.list_sales(state, sale_state=None, community_id=community.id, after=None, limit=SALES_SHOWN)
+    shown = [SaleLanding(sale, phase_of(sale, landing.now)) for sale in page.items]
+    running = [item for item in shown if item.phase != Phase.OVER]
+    return replace(landing, community_name=community.name, sales=running)
+
+
+async def _group(state: State, group_id: str, viewer_id: str | None) -> GroupPublic:
+    return GroupPublic.model_validate_json((await views.show_group(state, group_id, viewer_id)).body)
+
+
+async def _viewer(state: State, viewer_id: str | None, code: str) -> tuple[str | None, bool]:
+    """The viewer's name, and whether the invite is theirs; for a stranger none, and not."""
+    async with state.database.snapshot() as session:
+        found = await session.exec(
+            select(Member.name, Invite.member_id)
+            .join(Invite, col(Invite.code) == code)
+            .where(Member.id == viewer_id),
+        )
+        name, inviter_id = found.first() or (None, None)
+    return name, viewer_id is not None and inviter_id == viewer_id
+
+
+async def _own_order(state: State, viewer_id: str | None, sale_id: str, group_id: str | None) -> OrderPublic | None:
+    """The viewer's newest order in a sale, or in one group of it."""
+    if viewer_id is None:
+        return None
+    statement = select(Order).where(
+        Order.sale_id == sale_id, Order.member_id == viewer_id, col(Order.state).in_(SHOWN_ORDER_STATES)
+    )
+    if group_id is not None:
+        statement = statement.where(Order.group_id == group_id)
+    async with state.database.snapshot() as session:
+        found = (await session.exec(statement.order_by(col(Order.id).desc()).limit(1))).first()
+    return None if found is None else OrderPublic.model_validate(found, from_attributes=True)
