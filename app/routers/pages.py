@@ -148,12 +148,13 @@ async def show_landing(
     invite = await invites.open_invite(state, code, visitor_token, viewer_id, is_tap=is_tap)
     landing = await landings.gather(state, invite, viewer_id, sale_id=sale_id, group_id=group_id)
     public_url = state.settings.public_url.rstrip("/")
+    tongue = language(request.headers.get("accept-language"))
     told = {
         "landing": landing,
         "place": request.url.path.removeprefix(f"/i/{code}"),
         "has_login": state.settings.has_sandbox,
         "mini_program": state.settings.mini_program_url.replace("{code}", code),
-        "picture": f"{public_url}/v1/invites/{code}/preview.png",
+        "picture": f"{public_url}/v1/invites/{code}/preview.png?lang={tongue}",
         "picture_size": PREVIEW_SIZE,
         "key": new_id("web"),
         "faces": FACES,

@@ -6,9 +6,17 @@ from fastapi import APIRouter, Depends, Query, Request, status
 from fastapi.responses import RedirectResponse, Response
 
 from app.deps import OPERATOR_ERRORS, StateDep, require_scope
-from app.domain.errors import InviteExpired, InviteNotFound, PictureInvalid, ProductNotFound
+from app.domain.errors import (
+    InviteExpired,
+    InviteNotFound,
+    InviteRevoked,
+    PictureInvalid,
+    ProductNotFound,
+    RateLimited,
+)
 from app.domain.operators import Scope
 from app.gateways.drawing import ACCEPTED
+from app.routers.limits import limit_guesses
 from app.routers.problems import language, problems
 from app.routers.shown import ETAG, IfNoneMatch, has_tag
 from app.schemas.fields import InviteCode, ProductId
@@ -47,7 +55,7 @@ def drawn_as(media_type: str) -> dict[int | str, dict[str, Any]]:
 TO_SVG: dict[int | str, dict[str, Any]] = {
     307: {"description": "To the same as SVG: no font of the server has the letters 服务器缺少所需字体，改用 SVG"}
 }
-INVITE_ERRORS = (InviteNotFound, InviteExpired)
+INVITE_ERRORS = InviteNotFound, InviteExpired, InviteRevoked, RateLimited
 
 
 async def picture(
@@ -117,6 +125,7 @@ async def show_picture(state: StateDep, product_id: ProductId, if_none_match: If
     "/v1/invites/{code}/qr.svg",
     response_class=Response,
     responses=drawn_as(SVG) | problems(*INVITE_ERRORS),
+    dependencies=[Depends(limit_guesses)],
     tags=["invites"],
     summary="QR code of an invite, as SVG 邀请二维码（SVG）",
 )
@@ -131,6 +140,7 @@ async def show_code_as_svg(
     "/v1/invites/{code}/qr.png",
     response_class=Response,
     responses=drawn_as(PNG) | problems(*INVITE_ERRORS),
+    dependencies=[Depends(limit_guesses)],
     tags=["invites"],
     summary="QR code of an invite, as PNG 邀请二维码（PNG）",
 )
@@ -155,6 +165,7 @@ async def _show(
     "/v1/invites/{code}/poster.png",
     response_class=Response,
     responses=drawn_as(PNG) | TO_SVG | problems(*INVITE_ERRORS),
+    dependencies=[Depends(limit_guesses)],
     tags=["invites"],
     summary="Poster of an invite, as PNG 邀请海报（PNG）",
 )
@@ -175,6 +186,7 @@ async def show_poster_as_png(
     "/v1/invites/{code}/poster.svg",
     response_class=Response,
     responses=drawn_as(SVG) | problems(*INVITE_ERRORS),
+    dependencies=[Depends(limit_guesses)],
     tags=["invites"],
     summary="Poster of an invite, as SVG 邀请海报（SVG）",
 )
@@ -193,6 +205,7 @@ async def show_poster_as_svg(
     "/v1/invites/{code}/preview.png",
     response_class=Response,
     responses=drawn_as(PNG) | TO_SVG | problems(*INVITE_ERRORS),
+    dependencies=[Depends(limit_guesses)],
     tags=["invites"],
     summary="What a chat shows for an invite, as PNG 聊天预览图（PNG）",
 )
@@ -211,6 +224,7 @@ async def show_preview_as_png(
     "/v1/invites/{code}/preview.svg",
     response_class=Response,
     responses=drawn_as(SVG) | problems(*INVITE_ERRORS),
+    dependencies=[Depends(limit_guesses)],
     tags=["invites"],
     summary="What a chat shows for an invite, as SVG 聊天预览图（SVG）",
 )

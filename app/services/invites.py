@@ -23,7 +23,7 @@ from app.domain.invites import MAX_INVITES_A_DAY, check_usable, find_expiry
 from app.domain.members import mask_name
 from app.domain.referrals import TouchKind
 from app.domain.sales import SaleState
-from app.models import Community, Group, Invite, Member, Referral, Touch
+from app.models import Community, Group, Invite, Member, Referral, Touch, Use
 from app.schemas.fields import Page
 from app.schemas.invites import InviteCreate, InviteLanding, InviteMine, InvitePublic
 from app.services.terms import forget_invite, published_sale
@@ -95,7 +95,7 @@ async def open_invite(
     else:
         visitor_id, visitor_token = issue_visitor(state)
     async with transaction(state, now) as work:
-        invite = await _usable(work, code)
+        invite = await _usable(work, code, viewer_id)
         inviter = await work.session.get_one(Member, invite.member_id)
         if is_tap and await touch(state, work, code, visitor_id, viewer_id, TouchKind.LINK):
             work.record(
@@ -126,7 +126,7 @@ async def type_code(state: State, member_id: str, code: str) -> InvitePublic:
     async with transaction(state, state.clock()) as work:
         if await work.session.get(Member, member_id) is None:
             raise TokenInvalid
-        invite = await _usable(work, code)
+        invite = await _usable(work, code, member_id)
         if invite.member_id == member_id:
             raise SelfReferral
         await touch(state, work, code, member_id, member_id, TouchKind.CODE)
@@ -195,14 +195,24 @@ async def _insert(state: State, work: Work, invite: Invite) -> None:
     raise InviteLimit(limit=MAX_INVITES_A_DAY, retry_after_seconds=int((midnight - work.now).total_seconds()) + 1)
 
 
-async def _usable(work: Work, code: str) -> Invite:
-    """An invite that brings members now. Raises `InviteNotFound` and those of `check_usable`."""
-    invite = await work.session.get(Invite, code)
+async def _usable(work: Work, code: str, member_id: str | None) -> Invite:
+    """An invite that works now, for its maker and those it has brought also when it is used up. Raises
+    `InviteNotFound` and those of `check_usable`.
+    """
+    used_up_at = None
+    invite = await read_invite(work.session, code)
+    if invite.used_up_at is not None and member_id != invite.member_id:
+        brought = await work.session.exec(select(Use.number).where(Use.code == code, Use.member_id == member_id))
+        used_up_at = invite.used_up_at if brought.first() is None else None
+    check_usable(expires_at=invite.expires_at, revoked_at=invite.revoked_at, used_up_at=used_up_at, now=work.now)
+    return invite
+
+
+async def read_invite(session: AsyncSession, code: str) -> Invite:
+    """An invite, whether it works or not. Raises `InviteNotFound`."""
+    invite = await session.get(Invite, code)
     if invite is None:
         raise InviteNotFound
-    check_usable(
-        expires_at=invite.expires_at, revoked_at=invite.revoked_at, used_up_at=invite.used_up_at, now=work.now
-    )
     return invite
 
 

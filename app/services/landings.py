@@ -17,6 +17,7 @@ from app.schemas.groups import GroupPublic, GroupSummary
 from app.schemas.invites import InviteLanding
 from app.schemas.orders import OrderPublic
 from app.schemas.sales import OfferPublic, SalePublic
+from app.schemas.trust import FriendsIn
 from app.services import groups, payments, sales, views
 from app.services.transactions import transaction
 from app.state import State
@@ -67,8 +68,12 @@ class Landing:
     groups: list[GroupSummary] = field(default_factory=list)
     community_name: str | None = None
     sales: list[SaleLanding] = field(default_factory=list)
-    friends: list[str] = field(default_factory=list)
-    """Names of people the viewer knows who are in."""
+
+    @property
+    def friends(self) -> FriendsIn | None:
+        """Whom the viewer knows in the group, or else in the sale."""
+        within = self.group or (self.sale and self.sale.sale)
+        return within.friends_in if within else None
 
     @property
     def can_join(self) -> bool:
@@ -120,7 +125,7 @@ async def gather(
     wanted = within or sale_id or (None if group is None else group.sale_id)
     if wanted is None:
         return await _gather_community(state, Landing(invite, now, viewer_name, is_own))
-    sale = SalePublic.model_validate_json((await views.show_sale(state, wanted)).body)
+    sale = SalePublic.model_validate_json((await views.show_sale(state, wanted, viewer_id)).body)
     if invite.community_id not in {None, sale.community_id}:
         raise SaleNotFound
     order = await _own_order(state, viewer_id, sale.id, None if group is None else group.id)
@@ -137,7 +142,7 @@ async def gather(
         order=order,
     )
     if landing.can_open:
-        found = await groups.list_groups(state, sale.id, GroupState.OPEN, GROUPS_SHOWN, now)
+        found = await groups.list_groups(state, sale.id, GroupState.OPEN, GROUPS_SHOWN, now, viewer_id)
         landing.groups.extend(item for item in found.items if group is None or item.id != group.id)
     return landing
 

@@ -13,8 +13,8 @@ from babel.numbers import format_currency, get_currency_precision
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from app.domain.errors import InviteExpired, InviteNotFound
 from app.domain.groups import FINAL_GROUP_STATES, GroupState
+from app.domain.invites import check_usable
 from app.domain.ladders import next_step, price_at
 from app.domain.members import mask_name
 from app.domain.sales import Allocation, SaleKind, SaleState, smallest
@@ -23,6 +23,7 @@ from app.gateways.drawing import Poster
 from app.models import Community, Invite, Member, Offer, Product, Sale
 from app.schemas.groups import GroupPublic
 from app.services import groups
+from app.services.invites import read_invite
 from app.services.pictures import Look, Sketch, look_of, made_up, sketch
 from app.state import State
 
@@ -40,7 +41,7 @@ LAYOUTS = {Form.POSTER: drawing.lay_out_poster, Form.PREVIEW: drawing.lay_out_pr
 
 
 async def sketch_code(state: State, code: str, size: int, *, svg: bool) -> Sketch:
-    """The QR code of an invite's link. Raises `InviteNotFound`, `InviteExpired`."""
+    """The QR code of an invite's link. Raises `InviteNotFound`, `InviteRevoked`, `InviteExpired`."""
     async with state.database.snapshot() as session:
         await _find(session, code, state.clock())
     url = _url(state, code)
@@ -50,7 +51,7 @@ async def sketch_code(state: State, code: str, size: int, *, svg: bool) -> Sketc
 async def sketch_poster(state: State, code: str, form: Form, tongue: str, *, svg: bool) -> Sketch:
     """A poster or a preview as things stand now; as PNG its drawing is None when no font here has the letters.
 
-    Raises `InviteNotFound`, `InviteExpired`.
+    Raises `InviteNotFound`, `InviteRevoked`, `InviteExpired`.
     """
     now = state.clock()
     async with state.database.snapshot() as session:
@@ -61,11 +62,8 @@ async def sketch_poster(state: State, code: str, form: Form, tongue: str, *, svg
 
 
 async def _find(session: AsyncSession, code: str, now: datetime) -> Invite:
-    invite = await session.get(Invite, code)
-    if invite is None:
-        raise InviteNotFound
-    if now >= invite.expires_at:
-        raise InviteExpired
+    invite = await read_invite(session, code)
+    check_usable(expires_at=invite.expires_at, revoked_at=invite.revoked_at, used_up_at=None, now=now)
     return invite
 
 

@@ -108,7 +108,11 @@ async def test_a_chat_gets_tags_and_does_not_tap(service: Service) -> None:
             read[headers.get("accept-language", "en")] = found = tags(reply.text)
             assert found["og:title"] == found["twitter:title"] == "明前龙井"
             assert found["og:url"] == f"{service.url}/i/{code}"
-            assert found["og:image"] == found["twitter:image"] == f"{service.url}/v1/invites/{code}/preview.png"
+            tongue = "zh" if "zh" in headers.get("accept-language", "") else "en"
+            picture = f"{service.url}/v1/invites/{code}/preview.png?lang={tongue}"
+            assert found["og:image"] == found["twitter:image"] == picture
+            drawn = await service.http.get(picture, follow_redirects=True)  # to the SVG, without a Chinese font
+            assert (drawn.status_code, drawn.headers["content-type"].partition("/")[0]) == (200, "image")
             assert (found["og:image:width"], found["og:image:height"]) == ("1200", "630")
             assert found["twitter:card"] == "summary_large_image"
             assert found["og:description"] == found["twitter:description"] == found["description"]
