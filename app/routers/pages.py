@@ -54,7 +54,7 @@ DAY, DEVICE_DAYS = 86_400, 400
 COOKIE_PATH = "/i"
 DEVICE_ID = re.compile("dev_[0-9a-f]{32}")
 PROVIDER = "sandbox"
-FACES = 20
+FACES = 10
 """How many seats of a group are drawn; of a larger one the rest is a number."""
 PREVIEW_SIZE = 1200, 630
 REFUSALS = (KaituanError, RequestValidationError, HTTPException, SQLAlchemyError, OSError)

@@ -560,6 +560,26 @@ async def test_each_kind_of_sale_says_how_to_go_on(service: Service) -> None:
         assert "The sale is over" in text_of((await person.look()).text)
 
 
+async def test_what_was_bought_in_a_flash_sale_is_shown_without_a_group(service: Service) -> None:
+    sale = await service.sale(**FLASH)
+    buyer = await service.member()
+    order = (await buyer.buy(sale)).json()["order"]
+    code = await invite(await service.member(), sale_id=sale.id)
+    async with httpx.AsyncClient(base_url=service.url, cookies={SESSION: buyer.token}) as http:
+        person = Friend(http, code)
+        page = (await person.look()).text
+        assert "It is kept for you" in text_of(page)
+        assert "data-group" not in page
+        paying = await person.send("pay", order_id=order["id"], key=key_in(page))
+        url = httpx.URL(paying.headers["location"])
+        await http.post(url.copy_with(path=f"{url.path}/form"))
+        returned = await http.get(url.params["back"], headers=PAGE)
+        page = (await http.get(returned.headers["location"], headers=PAGE)).text
+        assert "It is yours" in text_of(page)
+        assert "data-group" not in page
+    assert await service.violations() == []
+
+
 async def test_the_mini_program_is_offered_where_there_is_one(service: Service) -> None:
     _, _, _, code = await led(service)
 
