@@ -11,12 +11,15 @@ from uuid import uuid4
 
 import httpx
 import pytest
+from fastapi import APIRouter, FastAPI
 from sqlmodel import select
 
 from app.config import Environment
+from app.domain.errors import Busy, DatabaseUnavailable, SoldOut
 from app.main import create_app
 from app.models import Mark, Touch
-from app.routers.pages import DEVICE, SESSION, VISITOR, WEB
+from app.routers.pages import DEVICE, SESSION, VISITOR, WEB, PageRoute
+from app.routers.problems import add_problem_handlers
 from tests.http.refusals import check_refusal, unchanged
 from tests.service import BARGAIN, FLASH, Member, Sale, Service
 
@@ -394,6 +397,39 @@ async def test_a_refusal_is_a_page(
                 assert ("没有占用名额" if tongue else "No place was taken") in reply.text
                 assert f'href="/i/{code}"' in reply.text
                 assert "content-security-policy" in reply.headers
+
+
+async def test_what_we_cannot_tell_is_said_as_that() -> None:
+    app, router = FastAPI(), APIRouter(route_class=PageRoute)
+
+    @router.post("/i/{code}/join")
+    async def fail(code: str) -> None:
+        raise {"away": DatabaseUnavailable(), "busy": Busy()}.get(code, SoldOut(left=0))
+
+    add_problem_handlers(app)
+    app.include_router(router)
+    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=transport, base_url="http://shop") as http:
+        for code in ("away", "busy"):
+            reply = await http.post(f"/i/{code}/join", headers=PAGE)
+            assert (reply.status_code, "We cannot tell what came of it" in reply.text) == (503, True)
+            assert "No place was taken" not in reply.text
+        assert "No place was taken" in (await http.post("/i/gone/join", headers=PAGE)).text
+        reply = await http.post("/i/away/join")
+        assert (reply.status_code, reply.json()["code"]) == (503, "database_unavailable")
+
+
+async def test_a_form_that_is_too_large_is_refused_as_a_page(service: Service) -> None:
+    _, _, _, code = await led(service)
+
+    async def pieces() -> AsyncIterator[bytes]:
+        for _ in range(70):
+            yield b"name=" + b"x" * 1024 + b"&"
+
+    async with friend(service, code) as person, unchanged(service):
+        headers = {"accept": "text/html", "content-type": "application/x-www-form-urlencoded"}
+        reply = await person.http.post(f"/i/{code}/login", content=pieces(), headers=headers)
+        assert (reply.status_code, reply.headers["content-type"]) == (413, "text/html; charset=utf-8")
 
 
 async def test_an_invite_that_is_over_or_never_was_is_a_page(service: Service) -> None:
