@@ -21,6 +21,7 @@ from app.models import Mark, Touch
 from app.routers.pages import DEVICE, SESSION, VISITOR, WEB, PageRoute
 from app.routers.problems import add_problem_handlers
 from tests.http.refusals import check_refusal, unchanged
+from tests.promises.test_rescues import fill, rescue_sale
 from tests.service import BARGAIN, FLASH, Member, Sale, Service
 
 PAGE = {"accept": "text/html", "sec-fetch-site": "none"}
@@ -562,6 +563,29 @@ async def test_states_are_told_as_they_are(service: Service) -> None:
         assert (await service.ops("POST", f"sales/{sale.id}/resume")).status_code == 200
         await leader.post(f"/v1/orders/{order_id}/cancel")
         assert "It did not fill" in text_of((await person.look()).text)
+    assert await service.violations() == []
+
+
+async def test_who_was_moved_or_refunded_is_told(service: Service) -> None:
+    sale = await rescue_sale(service)
+    first, early = await fill(service, sale, {"on_unfilled": "merge"}, {"on_unfilled": "merge"})
+    service.clock.advance(60)
+    second, _ = await fill(service, sale, {})
+    third, alone = await fill(service, sale, {})
+    codes = [await invite(early[0][0], group_id=group_id) for group_id in (first, third)]
+    service.clock.advance(3541)
+    await service.tick()
+    service.clock.advance(61)
+    await service.tick()
+    async with httpx.AsyncClient(base_url=service.url, cookies={SESSION: early[1][0].token}) as http:
+        page = (await Friend(http, codes[0]).look()).text
+        assert "It went on as part of another group" in text_of(page)
+        assert f'href="/i/{codes[0]}/groups/{second}"' in page
+        assert "You are in: seat" in text_of((await Friend(http, codes[0]).look(f"/groups/{second}")).text)
+    async with httpx.AsyncClient(base_url=service.url, cookies={SESSION: alone[0][0].token}) as http:
+        page = text_of((await Friend(http, codes[1]).look()).text)
+        assert "It did not fill; everybody gets their money back" in page
+        assert "Your money is back" in page
     assert await service.violations() == []
 
 

@@ -90,7 +90,14 @@ if (main.dataset.group) {
   ];
   live.addEventListener("snapshot", (event) => fill(JSON.parse(event.data)));
   for (const type of types) live.addEventListener(type, (event) => fill(JSON.parse(event.data).group));
-  live.addEventListener("end", () => live.close());
+  const first = document.querySelector(".group").dataset.state;
+  live.addEventListener("end", (event) => {
+    live.close();
+    // Where it went on is for the server to say; not to everybody at once.
+    if (first !== "merged" && JSON.parse(event.data).state === "merged") {
+      setTimeout(() => location.reload(), Math.random() * 3000);
+    }
+  });
   addEventListener("pagehide", () => live.close());
 }
 
