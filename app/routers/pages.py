@@ -22,11 +22,19 @@ from starlette.exceptions import HTTPException
 from starlette.templating import Jinja2Templates
 
 from app.deps import StateDep
-from app.domain.errors import BadRequest, CrossSite, InternalError, InvalidRequest, KaituanError, UnavailableError
+from app.domain.errors import (
+    BadRequest,
+    BodyTooLarge,
+    CrossSite,
+    InternalError,
+    InvalidRequest,
+    KaituanError,
+    UnavailableError,
+)
 from app.domain.readers import HTML, Reader, reader_of
 from app.models import new_id
 from app.routers.limits import address_in, count_claim
-from app.routers.problems import language, refusal_of, status_of
+from app.routers.problems import BODY_LIMIT_BYTES, language, refusal_of, status_of
 from app.schemas.fields import GroupId, InviteCode, OrderId, SaleId
 from app.schemas.groups import ClaimAnswer, ClaimCreate
 from app.schemas.invites import InviteCreate, InviteLanding
@@ -54,7 +62,7 @@ DAY, DEVICE_DAYS = 86_400, 400
 COOKIE_PATH = "/i"
 DEVICE_ID = re.compile("dev_[0-9a-f]{32}")
 PROVIDER = "sandbox"
-FACES = 20
+FACES = 10
 """How many seats of a group are drawn; of a larger one the rest is a number."""
 PREVIEW_SIZE = 1200, 630
 REFUSALS = (KaituanError, RequestValidationError, HTTPException, SQLAlchemyError, OSError)
@@ -83,7 +91,10 @@ class PageRoute(APIRoute):
 def _refusal(error: Exception) -> KaituanError:
     if isinstance(error, RequestValidationError):
         return InvalidRequest()
-    return BadRequest() if isinstance(error, HTTPException) else refusal_of(error)
+    if isinstance(error, HTTPException):
+        too_large = error.status_code == HTTPStatus.REQUEST_ENTITY_TOO_LARGE
+        return BodyTooLarge(limit_bytes=BODY_LIMIT_BYTES) if too_large else BadRequest()
+    return refusal_of(error)
 
 
 async def check_site(state: StateDep, request: Request) -> None:

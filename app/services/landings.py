@@ -129,7 +129,9 @@ async def gather(
     if invite.community_id not in {None, sale.community_id}:
         raise SaleNotFound
     order = await _own_order(state, viewer_id, sale.id, None if group is None else group.id)
-    if group is None and order is not None and sale.kind == SaleKind.GROUP:
+    if sale.kind != SaleKind.GROUP:
+        group = None  # of one, which is how one buys alone: nobody else is in it
+    elif group is None and order is not None:
         group = await _group(state, order.group_id, viewer_id)
     landing = Landing(
         invite=invite,

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from playwright.async_api import Browser, Page, expect
 
+from tests.promises.test_rescues import fill, rescue_sale
 from tests.service import Member, Sale, Service
 
 PATIENCE_MS = 60_000
@@ -132,6 +133,22 @@ async def test_all_of_it_works_without_javascript(browser: Browser, story: Story
         await page.get_by_role("button", name="Log out").click()
         await see(page.get_by_role("button", name="Log in to join"))
     assert await story.service.violations() == []
+
+
+async def test_who_watches_a_group_that_goes_on_elsewhere_is_led_there(browser: Browser, service: Service) -> None:
+    sale = await rescue_sale(service)
+    first, early = await fill(service, sale, {"on_unfilled": "merge"}, {"on_unfilled": "merge"})
+    service.clock.advance(60)
+    second, _ = await fill(service, sale, {})
+    invite = (await early[0][0].post("/v1/invites", {"group_id": first})).json()
+    async with phone(browser) as page:
+        await page.goto(invite["url"])
+        await see(seat(page, 2, "paid"))
+        service.clock.advance(3541)
+        await service.tick()
+        await page.get_by_role("link", name="See that group").click()
+        await page.wait_for_url(f"**/groups/{second}")
+        await see(page.get_by_text("It is on: the group succeeded"))
 
 
 async def test_nothing_is_asked_of_anybody_else_and_nothing_is_wrong(browser: Browser, story: Story) -> None:

@@ -11,13 +11,17 @@ from uuid import uuid4
 
 import httpx
 import pytest
+from fastapi import APIRouter, FastAPI
 from sqlmodel import select
 
 from app.config import Environment
+from app.domain.errors import Busy, DatabaseUnavailable, SoldOut
 from app.main import create_app
 from app.models import Mark, Touch
-from app.routers.pages import DEVICE, SESSION, VISITOR, WEB
+from app.routers.pages import DEVICE, SESSION, VISITOR, WEB, PageRoute
+from app.routers.problems import add_problem_handlers
 from tests.http.refusals import check_refusal, unchanged
+from tests.promises.test_rescues import fill, rescue_sale
 from tests.service import BARGAIN, FLASH, Member, Sale, Service
 
 PAGE = {"accept": "text/html", "sec-fetch-site": "none"}
@@ -400,6 +404,39 @@ async def test_a_refusal_is_a_page(
                 assert "content-security-policy" in reply.headers
 
 
+async def test_what_we_cannot_tell_is_said_as_that() -> None:
+    app, router = FastAPI(), APIRouter(route_class=PageRoute)
+
+    @router.post("/i/{code}/join")
+    async def fail(code: str) -> None:
+        raise {"away": DatabaseUnavailable(), "busy": Busy()}.get(code, SoldOut(left=0))
+
+    add_problem_handlers(app)
+    app.include_router(router)
+    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=transport, base_url="http://shop") as http:
+        for code in ("away", "busy"):
+            reply = await http.post(f"/i/{code}/join", headers=PAGE)
+            assert (reply.status_code, "We cannot tell what came of it" in reply.text) == (503, True)
+            assert "No place was taken" not in reply.text
+        assert "No place was taken" in (await http.post("/i/gone/join", headers=PAGE)).text
+        reply = await http.post("/i/away/join")
+        assert (reply.status_code, reply.json()["code"]) == (503, "database_unavailable")
+
+
+async def test_a_form_that_is_too_large_is_refused_as_a_page(service: Service) -> None:
+    _, _, _, code = await led(service)
+
+    async def pieces() -> AsyncIterator[bytes]:
+        for _ in range(70):
+            yield b"name=" + b"x" * 1024 + b"&"
+
+    async with friend(service, code) as person, unchanged(service):
+        headers = {"accept": "text/html", "content-type": "application/x-www-form-urlencoded"}
+        reply = await person.http.post(f"/i/{code}/login", content=pieces(), headers=headers)
+        assert (reply.status_code, reply.headers["content-type"]) == (413, "text/html; charset=utf-8")
+
+
 async def test_an_invite_that_is_over_or_never_was_is_a_page(service: Service) -> None:
     _, _, _, code = await led(service)
     async with friend(service, "NothingHere") as person:
@@ -533,6 +570,29 @@ async def test_states_are_told_as_they_are(service: Service) -> None:
     assert await service.violations() == []
 
 
+async def test_who_was_moved_or_refunded_is_told(service: Service) -> None:
+    sale = await rescue_sale(service)
+    first, early = await fill(service, sale, {"on_unfilled": "merge"}, {"on_unfilled": "merge"})
+    service.clock.advance(60)
+    second, _ = await fill(service, sale, {})
+    third, alone = await fill(service, sale, {})
+    codes = [await invite(early[0][0], group_id=group_id) for group_id in (first, third)]
+    service.clock.advance(3541)
+    await service.tick()
+    service.clock.advance(61)
+    await service.tick()
+    async with httpx.AsyncClient(base_url=service.url, cookies={SESSION: early[1][0].token}) as http:
+        page = (await Friend(http, codes[0]).look()).text
+        assert "It went on as part of another group" in text_of(page)
+        assert f'href="/i/{codes[0]}/groups/{second}"' in page
+        assert "You are in: seat" in text_of((await Friend(http, codes[0]).look(f"/groups/{second}")).text)
+    async with httpx.AsyncClient(base_url=service.url, cookies={SESSION: alone[0][0].token}) as http:
+        page = text_of((await Friend(http, codes[1]).look()).text)
+        assert "It did not fill; everybody gets their money back" in page
+        assert "Your money is back" in page
+    assert await service.violations() == []
+
+
 async def test_each_kind_of_sale_says_how_to_go_on(service: Service) -> None:
     member = await service.member("王一诺")
     soon = (service.clock() + timedelta(hours=5)).isoformat()
@@ -562,6 +622,26 @@ async def test_each_kind_of_sale_says_how_to_go_on(service: Service) -> None:
         assert (await person.look(f"/sales/{other.id}")).status_code == 404
         person.code = over_code
         assert "The sale is over" in text_of((await person.look()).text)
+
+
+async def test_what_was_bought_in_a_flash_sale_is_shown_without_a_group(service: Service) -> None:
+    sale = await service.sale(**FLASH)
+    buyer = await service.member()
+    order = (await buyer.buy(sale)).json()["order"]
+    code = await invite(await service.member(), sale_id=sale.id)
+    async with httpx.AsyncClient(base_url=service.url, cookies={SESSION: buyer.token}) as http:
+        person = Friend(http, code)
+        page = (await person.look()).text
+        assert "It is kept for you" in text_of(page)
+        assert "data-group" not in page
+        paying = await person.send("pay", order_id=order["id"], key=key_in(page))
+        url = httpx.URL(paying.headers["location"])
+        await http.post(url.copy_with(path=f"{url.path}/form"))
+        returned = await http.get(url.params["back"], headers=PAGE)
+        page = (await http.get(returned.headers["location"], headers=PAGE)).text
+        assert "It is yours" in text_of(page)
+        assert "data-group" not in page
+    assert await service.violations() == []
 
 
 async def test_the_mini_program_is_offered_where_there_is_one(service: Service) -> None:

@@ -59,10 +59,11 @@ function fill(group) {
   set("left", group.left);
   set("taken", group.held + group.paid);
   for (const price of group.prices) {
-    const shown = document.querySelector(`[data-price-of="${price.offer_id}"]`);
+    for (const node of document.querySelectorAll(`[data-price-of="${price.offer_id}"]`)) {
+      node.textContent = money(price.price);
+    }
     const next = document.querySelector(`[data-next-of="${price.offer_id}"]`);
-    if (!shown || !next) continue;
-    shown.textContent = money(price.price);
+    if (!next) continue;
     next.hidden = price.heads_to_next === null;
     if (!next.hidden) {
       const withYou = price.heads_to_next === 1 && next.dataset.in === undefined;
@@ -89,7 +90,14 @@ if (main.dataset.group) {
   ];
   live.addEventListener("snapshot", (event) => fill(JSON.parse(event.data)));
   for (const type of types) live.addEventListener(type, (event) => fill(JSON.parse(event.data).group));
-  live.addEventListener("end", () => live.close());
+  const first = document.querySelector(".group").dataset.state;
+  live.addEventListener("end", (event) => {
+    live.close();
+    // Where it went on is for the server to say; not to everybody at once.
+    if (first !== "merged" && JSON.parse(event.data).state === "merged") {
+      setTimeout(() => location.reload(), Math.random() * 3000);
+    }
+  });
   addEventListener("pagehide", () => live.close());
 }
 
