@@ -44,7 +44,12 @@ class Seated:
 
 
 async def list_groups(
-    state: State, sale_id: str, group_state: GroupState, limit: int, now: datetime, viewer_id: str | None
+    state: State,
+    sale_id: str,
+    group_state: GroupState,
+    limit: int,
+    now: datetime,
+    viewer_id: str | None = None,
 ) -> GroupList:
     """Groups of a sale in one state: those with friends of the viewer first, then nearest to full first. Open
     groups past their deadline are left out.

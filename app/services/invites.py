@@ -97,14 +97,8 @@ async def open_invite(
     async with transaction(state, now) as work:
         invite = await _usable(work, code, viewer_id)
         inviter = await work.session.get_one(Member, invite.member_id)
-        if is_tap and await touch(state, work, code, visitor_id, viewer_id, TouchKind.LINK):
-            work.record(
-                "invite.clicked",
-                code,
-                sale_id=invite.sale_id,
-                member_id=viewer_id,
-                target_group_id=invite.group_id,
-            )
+        if is_tap:
+            await _touch(state, work, invite, visitor_id, viewer_id, TouchKind.LINK)
     if invite.group_id is not None:
         target = f"/v1/groups/{invite.group_id}"
     elif invite.sale_id is not None:
@@ -129,7 +123,7 @@ async def type_code(state: State, member_id: str, code: str) -> InvitePublic:
         invite = await _usable(work, code, member_id)
         if invite.member_id == member_id:
             raise SelfReferral
-        await touch(state, work, code, member_id, member_id, TouchKind.CODE)
+        await _touch(state, work, invite, member_id, member_id, TouchKind.CODE)
     return _public(state, invite)
 
 
@@ -193,6 +187,20 @@ async def _insert(state: State, work: Work, invite: Invite) -> None:
             return
     midnight = datetime.combine(work.now.date() + timedelta(days=1), time(), UTC)
     raise InviteLimit(limit=MAX_INVITES_A_DAY, retry_after_seconds=int((midnight - work.now).total_seconds()) + 1)
+
+
+async def _touch(
+    state: State, work: Work, invite: Invite, visitor_id: str, member_id: str | None, kind: TouchKind
+) -> None:
+    """Write down that somebody came by an invite; an event says so the first time."""
+    if await touch(state, work, invite.code, visitor_id, member_id, kind):
+        work.record(
+            "invite.clicked",
+            invite.code,
+            sale_id=invite.sale_id,
+            member_id=member_id,
+            target_group_id=invite.group_id,
+        )
 
 
 async def _usable(work: Work, code: str, member_id: str | None) -> Invite:

@@ -1,6 +1,6 @@
 """Touches: who came by which invite, as a visitor or as a member."""
 
-from sqlalchemy import func, update
+from sqlalchemy import String, func, literal, or_, update
 from sqlmodel import col
 
 from app.domain.referrals import TouchKind
@@ -31,11 +31,18 @@ async def touch(
     )
     if first.first() is not None:
         return True
-    await work.session.exec(
-        update(Touch)
-        .where(col(Touch.code) == code, col(Touch.visitor_id) == visitor_id)
-        .values(taps=Touch.taps + 1, last_at=work.now, member_id=func.coalesce(Touch.member_id, member_id)),
+    theirs = or_(
+        literal(member_id, String).is_(None), col(Touch.member_id).is_(None), col(Touch.member_id) == member_id
     )
+    again = await work.session.exec(
+        update(Touch)
+        .where(col(Touch.code) == code, col(Touch.visitor_id) == visitor_id, theirs)
+        .values(taps=Touch.taps + 1, last_at=work.now, member_id=func.coalesce(Touch.member_id, member_id))
+        .returning(col(Touch.code)),
+    )
+    if again.first() is None and member_id is not None:
+        # Somebody else has come by it in this browser before.
+        return await touch(state, work, code, member_id, member_id, kind)
     return False
 
 

@@ -74,7 +74,7 @@ async def show_bargain(state: State, bargain_id: str, viewer_id: str | None) -> 
     return View(bargains.present(seen, viewer).model_dump_json())
 
 
-async def show_sale(state: State, sale_id: str, viewer_id: str | None) -> View:
+async def show_sale(state: State, sale_id: str, viewer_id: str | None = None) -> View:
     """A `SalePublic` with the counts of this moment: everybody without friends in it sees the same. Raises
     `SaleNotFound`, also for a draft.
     """

@@ -148,6 +148,7 @@ async def touches_of(world: World, *codes: str) -> dict[tuple[str, str], tuple[s
 @notices(
     Cut(f"{TOUCHES}.touch", "col(Touch.code) == code", "True"),
     Cut(f"{TOUCHES}.touch", "col(Touch.visitor_id) == visitor_id", "True"),
+    Cut(f"{TOUCHES}.touch", "visitor_id, theirs)", "visitor_id, True)"),
     Cut(f"{TOUCHES}.adopt", "col(Touch.visitor_id) == visitor_id", "True"),
     Cut(f"{TOUCHES}.adopt", "col(Touch.member_id).is_(None)", "True"),
 )
@@ -159,10 +160,12 @@ async def a_touch_is_one_visitors_and_the_first_to_log_in_has_done_it(world: Wor
             await touch(world.state, work, code, visitor_id, None, TouchKind.LINK)
         await adopt(work, one, world.friend.id)
         await adopt(work, one, world.members[2].id)
+        await touch(world.state, work, second, one, world.members[2].id, TouchKind.LINK)
     assert await touches_of(world, first, second) == {
         (first, one): (world.friend.id, 2),
         (first, two): (None, 1),
         (second, one): (world.friend.id, 1),
+        (second, world.members[2].id): (world.members[2].id, 1),
     }
 
 

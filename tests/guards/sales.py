@@ -132,7 +132,7 @@ async def a_sale_goes_the_way_of_its_table(world: World) -> None:
     with pytest.raises(SaleNotFound):
         await sales.get_sale(world.state, draft.id)
     with pytest.raises(SaleNotFound):
-        await groups.list_groups(world.state, draft.id, GroupState.OPEN, 1, now, None)
+        await groups.list_groups(world.state, draft.id, GroupState.OPEN, 1, now)
     with pytest.raises(SaleWithoutOffers):
         await sales.publish_sale(world.state, empty.id)
     with pytest.raises(SaleTransitionRefused):
