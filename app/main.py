@@ -31,15 +31,19 @@ from app.routers import (
     health,
     invariants,
     invites,
+    ledger,
     live,
     orders,
     payments,
+    payouts,
     products,
     reminders,
+    rewards,
     sales,
     sandbox,
     sessions,
     slots,
+    tips,
 )
 from app.routers.lane import Lane
 from app.routers.problems import add_problem_handlers
@@ -84,12 +88,17 @@ TAGS = [
     {"name": "reminders", "description": "Told before a sale opens 开抢提醒"},
     {"name": "invites", "description": "Links that bring friends in 邀请"},
     {"name": "coupons", "description": "What takes something off an order 优惠券"},
+    {"name": "money", "description": "Rewards, balance, payouts, tips 奖励、余额、提现与打赏"},
     {"name": "operators: catalog", "description": "Communities and products 社群与商品 · scope `catalog`"},
     {
         "name": "operators: sales",
         "description": "Draw up, publish, pause, end; coupons 活动与优惠券管理 · scope `sales`",
     },
     {"name": "operators: orders", "description": "Ship, complete, refund 订单管理 · scope `orders`"},
+    {
+        "name": "operators: rewards",
+        "description": "Reward policies, withheld rewards, payouts 奖励与提现管理 · scope `rewards`",
+    },
     {"name": "operators: invariants", "description": "Prove the promises 对账 · scope `invariants`"},
     {"name": "hooks", "description": "For payment providers 回调"},
     {"name": "sandbox", "description": "A payment provider to try things with 沙箱收银台"},
@@ -138,9 +147,11 @@ def create_app(settings: Settings, state: State | None = None) -> FastAPI:
             invites.router,
             reminders.router,
             coupons.router,
+            *(ledger.router, rewards.router, payouts.router, tips.router),
         ),
         *(communities.operator_router, products.operator_router, sales.operator_router, slots.operator_router),
         *(forecasts.operator_router, coupons.operator_router),
+        *(rewards.operator_router, payouts.operator_router),
         *(orders.operator_router, invariants.operator_router, payments.hook_router, health.router),
     ):
         app.include_router(router)
