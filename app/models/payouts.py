@@ -13,7 +13,6 @@ class Payout(SQLModel, table=True):
     __tablename__ = "payouts"
     __table_args__ = (
         UniqueConstraint("member_id", "request_key"),
-        check("amount", "amount > 0"),
         check("fee", "fee >= 0 AND fee < amount"),
         check("paid_at", "(paid_at IS NOT NULL) = (state = 'paid')"),
         Index("ix_payouts_due", "due_at", **where("state IN ('ready', 'submitted')")),

@@ -171,19 +171,18 @@ async def pay_out(state: State, body: PayoutCreate) -> PayoutAnswer:
                 **body.model_dump(), state=PENDING, attempts=0, created_at=state.clock()
             ),
         )
-        _, _, failures = body.account.partition("fail-")
         tried = await session.exec(
             update(SandboxPayout)
             .where(col(SandboxPayout.id) == body.id)
             .values(attempts=SandboxPayout.attempts + 1)
-            .returning(col(SandboxPayout.attempts)),
+            .returning(col(SandboxPayout.attempts), col(SandboxPayout.account)),
         )
-        fails = failures.isdecimal() and tried.scalar_one() <= int(failures)
-        outcome = PENDING if fails else REFUSED if body.account == REFUSE else PAID
+        attempts, account = tried.one()
+        failures = account.partition("fail-")[2]
+        fails = failures.isdecimal() and attempts <= int(failures)
+        outcome = PENDING if fails else REFUSED if account == REFUSE else PAID
         await session.exec(
-            update(SandboxPayout)
-            .where(col(SandboxPayout.id) == body.id, col(SandboxPayout.state) == PENDING)
-            .values(state=outcome),
+            update(SandboxPayout).where(col(SandboxPayout.id) == body.id).values(state=outcome),
         )
     if fails:
         raise ProviderUnavailable

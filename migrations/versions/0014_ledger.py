@@ -120,7 +120,6 @@ def upgrade() -> None:
         sa.Column('paid_at', MOMENT, nullable=True),
         sa.Column('request_key', sa.String(length=128), nullable=False),
         sa.CheckConstraint("(paid_at IS NOT NULL) = (state = 'paid')", name=op.f('ck_payouts_paid_at')),
-        sa.CheckConstraint('amount > 0', name=op.f('ck_payouts_amount')),
         sa.CheckConstraint('fee >= 0 AND fee < amount', name=op.f('ck_payouts_fee')),
         sa.ForeignKeyConstraint(['member_id'], ['members.id'], name=op.f('fk_payouts_member_id')),
         sa.PrimaryKeyConstraint('id', name=op.f('pk_payouts')),

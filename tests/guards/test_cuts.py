@@ -10,6 +10,7 @@ from tests.guards import (
     claims,
     coupons,
     forecasts,
+    ledger,
     limits,
     lines,
     money,
@@ -17,6 +18,7 @@ from tests.guards import (
     people,
     reminders,
     rescues,
+    rewards,
     sales,
     slots,
 )
@@ -31,6 +33,7 @@ AREAS = (
     claims,
     coupons,
     forecasts,
+    ledger,
     limits,
     lines,
     money,
@@ -38,6 +41,7 @@ AREAS = (
     people,
     reminders,
     rescues,
+    rewards,
     sales,
     slots,
 )
