@@ -61,12 +61,28 @@ async def settle(work: Work, order: Order, referral: Referral | None) -> None:
     rewards: dict[str, list[Reward]] = {}
     for reward in found.all():
         rewards.setdefault(reward.policy_id, []).append(reward)
+    await _lock_matured(work, [reward for rows in rewards.values() for reward in rows])
     for policy_id, rows in rewards.items():
         await _adjust(work, await work.session.get_one(RewardPolicy, policy_id), rows, kept)
     if kept:
         for policy in await _policies(work, order):
             if policy.id not in rewards:
                 await _accrue(work, policy, order, kept, await _beneficiaries(work, policy, order, referral))
+
+
+async def _lock_matured(work: Work, rewards: Sequence[Reward]) -> None:
+    """Lock the accounts that money may be taken back from, all at once and in their order: members may be moving
+    money between them.
+    """
+    keys = []
+    for reward in rewards:
+        if reward.state == RewardState.MATURED:
+            currency = (await work.session.get_one(RewardPolicy, reward.policy_id)).currency
+            keys += [
+                AccountKey(reward.member_id, kind, currency) for kind in (AccountKind.BALANCE, AccountKind.OWED)
+            ]
+    if keys:
+        await ledger.lock(work, *keys)
 
 
 async def _kept(work: Work, order: Order) -> int:
@@ -76,8 +92,8 @@ async def _kept(work: Work, order: Order) -> int:
     found = await work.session.exec(
         select(Payment).where(Payment.order_id == order.id, Payment.outcome == PaymentOutcome.KEPT),
     )
-    payment = found.one()
-    return (payment.captured_amount or 0) - payment.refunded_amount
+    payment = found.one_or_none()  # None: it was refunded since the order was read
+    return 0 if payment is None else (payment.captured_amount or 0) - payment.refunded_amount
 
 
 async def _policies(work: Work, order: Order) -> Sequence[RewardPolicy]:

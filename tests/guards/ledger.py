@@ -14,7 +14,7 @@ from app.domain.errors import (
     TipLimit,
     TokenInvalid,
 )
-from app.domain.ledger import AccountKey, AccountKind, TransferKind, check_balanced, own
+from app.domain.ledger import AccountKey, AccountKind, check_balanced
 from app.domain.payouts import PayoutState, payout_fee
 from app.domain.tips import DAILY_TIPS
 from app.models import Account, Payout, Posting
@@ -22,10 +22,11 @@ from app.models import Member as MemberRow
 from app.schemas import sandbox as cashier
 from app.schemas.payouts import PayoutCreate
 from app.schemas.tips import TipCreate
-from app.services import ledger, locks, payouts, sandbox, tips
+from app.services import locks, payouts, sandbox, tips
 from tests.guards.cuts import Cut, cuts, notices
 from tests.guards.orders import unlocked
 from tests.guards.world import World
+from tests.promises.money import give
 from tests.service import Member
 
 DOMAIN, PAYOUTS, TIPS = "app.domain.ledger", "app.services.payouts", "app.services.tips"
@@ -36,15 +37,8 @@ NOBODY = "mem_" + "0" * 32
 async def rich(world: World, amount: int = 100_000) -> Member:
     """A new member with a balance."""
     member = await world.service.member()
-    await give(world, member, amount)
+    await give(world.service, member, amount)
     return member
-
-
-async def give(world: World, member: Member, amount: int) -> None:
-    source, target = own(AccountKind.HOUSE, "CNY"), AccountKey(member.id, AccountKind.BALANCE, "CNY")
-    async with world.work() as work:
-        entries = [(source, -amount), (target, amount)]
-        await ledger.post(work, TransferKind.BUDGET, uuid4().hex, entries, subject="probe")
 
 
 async def payout(world: World, amount: int = 1000, to: str = "alice") -> str:

@@ -1,13 +1,17 @@
 """What stories about rewards are told with: policies, inviters, buyers, and who has what."""
 
 from typing import Any
+from uuid import uuid4
 
 import jwt
 from sqlmodel import select
 
+from app.domain.ledger import AccountKey, AccountKind, TransferKind, own
 from app.models import Account
+from app.services import ledger
 from app.services.sessions import AUDIENCE
 from app.services.tokens import ALGORITHM, ISSUER
+from app.services.transactions import transaction
 from tests.service import FLASH, Member, Sale, Service
 
 DAY = 86_400
@@ -100,6 +104,14 @@ async def earn(service: Service, member: Member, amount: int) -> None:
     await policy(service, amount, sale_id=sale.id, levels=[{"amount": amount}], mature_days=0)
     await brought(service, member, sale)
     await service.tick()
+
+
+async def give(service: Service, member: Member, amount: int) -> None:
+    """Put money of the house straight into a member's balance."""
+    source, target = own(AccountKind.HOUSE, "CNY"), AccountKey(member.id, AccountKind.BALANCE, "CNY")
+    async with transaction(service.state, service.clock()) as work:
+        entries = [(source, -amount), (target, amount)]
+        await ledger.post(work, TransferKind.BUDGET, f"gift {uuid4().hex}", entries, subject="gift")
 
 
 async def account(service: Service, id_: str) -> int:

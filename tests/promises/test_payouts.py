@@ -5,9 +5,11 @@ from collections import Counter
 from typing import Any
 
 import pytest
+from sqlalchemy.exc import OperationalError
 
 from app.config import Settings
 from app.models import Payout, SandboxPayout
+from app.services import payouts
 from tests.promises.money import account, earn, has
 from tests.service import Member, Service
 
@@ -140,4 +142,29 @@ async def test_parallel_payouts_never_pay_more_than_there_is(service: Service) -
         for payout_id in won:
             payout = await session.get_one(Payout, payout_id)
             assert (payout.state, (await session.get_one(SandboxPayout, payout_id)).state) == ("paid", "paid")
+    assert await service.violations() == []
+
+
+async def test_a_worker_that_dies_after_the_provider_has_paid_pays_once(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    member, before = await service.member(), await account(service, "paid_out:CNY")
+    await earn(service, member, 1000)
+    payout = await ask(member, 1000)
+
+    async def die(*_: object) -> None:
+        raise OperationalError("killed", None, Exception("killed"))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(payouts, "_finish", die)
+        await service.tick()
+    assert (await own(member))[0]["state"] == "submitted"
+    await service.tick()
+    assert (await own(member))[0]["state"] == "submitted", "it is left to that worker for a moment"
+    service.clock.advance(31)
+    await service.tick()
+    assert (await own(member))[0]["state"] == "paid"
+    assert await account(service, "paid_out:CNY") == before + 1000
+    async with service.state.database.snapshot() as session:
+        assert (await session.get_one(SandboxPayout, payout["id"])).attempts == 2
     assert await service.violations() == []
