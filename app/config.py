@@ -122,6 +122,13 @@ class Settings(BaseSettings):
         default="",
         description="Origins whose web pages may call the API, e.g. `http://localhost:5173`; several with commas",
     )
+    payout_minimum: int = Field(default=100, ge=1, description="Least that is paid out at a time, in minor units")
+    payout_fee_basis_points: int = Field(
+        default=0, ge=0, lt=10_000, description="What a payout costs its member, in hundredths of a percent"
+    )
+    payout_approval_above: int = Field(
+        default=50_000, ge=0, description="Payouts above this wait for an operator, in minor units"
+    )
     linger_seconds: float = Field(
         default=1,
         ge=0,

@@ -32,18 +32,22 @@ from app.routers import (
     health,
     invariants,
     invites,
+    ledger,
     live,
     members,
     orders,
     pages,
     payments,
+    payouts,
     pictures,
     products,
     reminders,
+    rewards,
     sales,
     sandbox,
     sessions,
     slots,
+    tips,
 )
 from app.routers.lane import Lane
 from app.routers.problems import add_problem_handlers
@@ -88,6 +92,7 @@ TAGS = [
     {"name": "reminders", "description": "Told before a sale opens 开抢提醒"},
     {"name": "invites", "description": "Links that bring friends in 邀请"},
     {"name": "coupons", "description": "What takes something off an order 优惠券"},
+    {"name": "money", "description": "Rewards, balance, payouts, tips 奖励、余额、提现与打赏"},
     {"name": "operators: catalog", "description": "Communities and products 社群与商品 · scope `catalog`"},
     {
         "name": "operators: sales",
@@ -97,6 +102,10 @@ TAGS = [
     {
         "name": "operators: growth",
         "description": "Who brought whom, and how sales spread 邀请与增长 · scope `growth`",
+    },
+    {
+        "name": "operators: rewards",
+        "description": "Reward policies, withheld rewards, payouts 奖励与提现管理 · scope `rewards`",
     },
     {"name": "operators: invariants", "description": "Prove the promises 对账 · scope `invariants`"},
     {"name": "hooks", "description": "For payment providers 回调"},
@@ -147,6 +156,7 @@ def create_app(settings: Settings, state: State | None = None) -> FastAPI:
             *(members.router, branches.router),
             reminders.router,
             coupons.router,
+            *(ledger.router, rewards.router, payouts.router, tips.router),
         ),
         *(
             communities.operator_router,
@@ -156,7 +166,7 @@ def create_app(settings: Settings, state: State | None = None) -> FastAPI:
             slots.operator_router,
         ),
         *(forecasts.operator_router, coupons.operator_router),
-        branches.operator_router,
+        *(branches.operator_router, rewards.operator_router, payouts.operator_router),
         *(orders.operator_router, invariants.operator_router, payments.hook_router, health.router),
     ):
         app.include_router(router)

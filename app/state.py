@@ -17,6 +17,7 @@ from app.config import Settings
 from app.gateways.database import Database, database_url, is_outage, open_database
 from app.gateways.dealer import Dealer, Pipe
 from app.gateways.live import Live
+from app.gateways.payments.payer import PayoutProvider
 from app.gateways.payments.provider import PaymentProvider
 from app.gateways.payments.sandbox import SandboxProvider
 from app.gateways.valkey import embedded_valkey
@@ -48,6 +49,8 @@ class State:
     address_claims: Limiter
     invite_misses: Limiter
     """Codes of invites there are not, by the address that asks for them."""
+    payer: PayoutProvider | None = None
+    """Who sends members their money; None where nobody does yet: then payouts wait."""
     reading: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(SALES_READ_AT_ONCE))
     """Held while all rows of a sale are read."""
     forecasting: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(1))
@@ -140,8 +143,9 @@ async def open_state(
 
         http = await stack.enter_async_context(httpx.AsyncClient(timeout=PROVIDER_TIMEOUT_SECONDS))
         providers: dict[str, PaymentProvider] = {}
+        payer: PayoutProvider | None = None
         if settings.has_sandbox:
-            sandbox = SandboxProvider(settings, http, clock)
+            payer = sandbox = SandboxProvider(settings, http, clock)
             providers[sandbox.name] = sandbox
         state = State(
             settings=settings,
@@ -150,6 +154,7 @@ async def open_state(
             live=live,
             http=http,
             providers=providers,
+            payer=payer,
             clock=clock,
             member_claims=_limiter(settings.member_claims_per_second),
             address_claims=_limiter(settings.address_claims_per_second),

@@ -17,7 +17,9 @@ from app.domain.groups import GROUP_TRANSITIONS
 from app.domain.machines import Table
 from app.domain.orders import ORDER_TRANSITIONS
 from app.domain.payments import PAYMENT_TRANSITIONS
+from app.domain.payouts import PAYOUT_TRANSITIONS
 from app.domain.refunds import REFUND_TRANSITIONS
+from app.domain.rewards import REWARD_TRANSITIONS
 from app.domain.sales import SALE_TRANSITIONS
 from app.routers.problems import status_of
 from app.services.invariants import INVARIANTS
@@ -34,6 +36,8 @@ MACHINES: dict[str, Table[Any]] = {
     "order": ORDER_TRANSITIONS,
     "payment": PAYMENT_TRANSITIONS,
     "refund": REFUND_TRANSITIONS,
+    "reward": REWARD_TRANSITIONS,
+    "payout": PAYOUT_TRANSITIONS,
 }
 
 

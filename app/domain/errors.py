@@ -235,6 +235,12 @@ class AddressLimit(ForbiddenError):
     limit: int
 
 
+class SelfTip(ForbiddenError):
+    code = "self_tip"
+    en = "Nobody tips themselves"
+    zh = "不能给自己打赏"
+
+
 # 404
 
 
@@ -344,6 +350,24 @@ class ProofNotWanted(NotFoundError):
     code = "proof_not_wanted"
     en = "This sale asks for no proof of work"
     zh = "该活动无需工作量证明"
+
+
+class PolicyNotFound(NotFoundError):
+    code = "policy_not_found"
+    en = "There is no such reward policy"
+    zh = "奖励规则不存在"
+
+
+class RewardNotFound(NotFoundError):
+    code = "reward_not_found"
+    en = "There is no such reward"
+    zh = "奖励不存在"
+
+
+class PayoutNotFound(NotFoundError):
+    code = "payout_not_found"
+    en = "There is no such payout"
+    zh = "提现不存在"
 
 
 # 405
@@ -622,6 +646,42 @@ class HelpLimit(ConflictError):
     limit: int
 
 
+class BalanceTooLow(ConflictError):
+    code = "balance_too_low"
+    en = "There is not that much on the account"
+    zh = "余额不足"
+
+
+@dataclass(eq=False)
+class RewardNotWithheld(ConflictError):
+    code = "reward_not_withheld"
+    en = "Only a withheld reward can be released or declined"
+    zh = "只有暂扣的奖励可以放行或拒绝"
+    state: str
+
+
+@dataclass(eq=False)
+class PayoutNotWaiting(ConflictError):
+    code = "payout_not_waiting"
+    en = "Only a payout that waits for it can be approved or rejected"
+    zh = "只有待审核的提现可以批准或拒绝"
+    state: str
+
+
+@dataclass(eq=False)
+class TipLimit(ConflictError):
+    code = "tip_limit"
+    en = "You have tipped as often as one may today"
+    zh = "今日打赏次数已用完"
+    limit: int
+
+
+class PolicyEnded(ConflictError):
+    code = "policy_ended"
+    en = "The reward policy is over"
+    zh = "奖励规则已结束"
+
+
 # 410
 
 
@@ -734,6 +794,14 @@ class AmountTooLarge(InvalidError):
     en = "The amount is larger than we handle"
     zh = "金额超出上限"
     limit: int
+
+
+@dataclass(eq=False)
+class PayoutTooSmall(InvalidError):
+    code = "payout_too_small"
+    en = "Less than may be paid out"
+    zh = "低于最低提现金额"
+    minimum: int
 
 
 # 429

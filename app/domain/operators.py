@@ -7,6 +7,7 @@ class Scope(StrEnum):
     CATALOG = "catalog"
     SALES = "sales"
     ORDERS = "orders"
+    REWARDS = "rewards"
     INVARIANTS = "invariants"
     GROWTH = "growth"
 
@@ -15,6 +16,7 @@ SCOPE_MEANINGS = {
     Scope.CATALOG: "communities and products 社群与商品",
     Scope.SALES: "sales, their offers, and coupons 活动、报价与优惠券",
     Scope.ORDERS: "orders: list, ship, complete, refund 订单",
+    Scope.REWARDS: "reward policies, withheld rewards, payouts 奖励与提现",
     Scope.INVARIANTS: "run the invariants 对账",
     Scope.GROWTH: "invites, referrals and growth figures 邀请与增长",
 }

@@ -39,6 +39,19 @@ class SandboxRefund(SQLModel, table=True):
     created_at: datetime
 
 
+class SandboxPayout(SQLModel, table=True):
+    __tablename__ = "sandbox_payouts"
+
+    id: str = Field(primary_key=True, max_length=40)
+    """The merchant's payout id."""
+    account: str = Field(max_length=120)
+    amount: int = big_field()
+    currency: str = Field(max_length=3)
+    state: str = Field(max_length=20)
+    attempts: int = 0
+    created_at: datetime
+
+
 class SandboxCallback(SQLModel, table=True):
     """A notification the cashier has to deliver."""
 

@@ -226,6 +226,40 @@ FORECAST: dict[str, Example] = {
         },
     },
 }
+POLICY: dict[str, Example] = {
+    "inviters": {
+        "summary": "5 % to who brought the buyer, 1 % to who brought them 两级邀请奖励",
+        "value": {
+            "title": "邀请有礼",
+            "sale_id": SALE,
+            "role": "inviter",
+            "levels": [{"basis_points": 500}, {"basis_points": 100}],
+            "order_cap": 2000,
+            "day_cap": 10_000,
+            "mature_days": 7,
+        },
+    },
+    "leaders": {
+        "summary": "One yuan to the leader for every order, in all sales of a community 团长奖励",
+        "value": {
+            "title": "团长奖励",
+            "community_id": COMMUNITY,
+            "role": "leader",
+            "levels": [{"amount": 100}],
+        },
+    },
+}
+TOP_UP: dict[str, Example] = {"ten": {"summary": "A thousand yuan 一千元", "value": {"amount": 100_000}}}
+PAYOUT: dict[str, Example] = {
+    "one": {"summary": "One yuan 提现一元", "value": {"amount": 100, "account": "alice"}},
+    "refused": {
+        "summary": "To an account that refuses 收款账户拒收",
+        "value": {"amount": 100, "account": "refuse"},
+    },
+}
+TIP: dict[str, Example] = {
+    "thanks": {"summary": "Half a yuan 五毛", "value": {"amount": 50, "note": "谢谢团长"}},
+}
 PAY: dict[str, Example] = {
     "at once": {"summary": "At once, in full 立即全额支付", "value": {}},
     "account": {"summary": "From an account of yours 指定付款账户", "value": {"payer": "alice-bank-1"}},

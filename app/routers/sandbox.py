@@ -23,7 +23,16 @@ from app.gateways.payments import signing
 from app.routers.examples import PAY
 from app.routers.pages import show_page as show
 from app.routers.problems import problems
-from app.schemas.sandbox import ChargeAnswer, ChargeCreate, ChargeRef, Pay, RefundAnswer, RefundCreate
+from app.schemas.sandbox import (
+    ChargeAnswer,
+    ChargeCreate,
+    ChargeRef,
+    Pay,
+    PayoutAnswer,
+    PayoutCreate,
+    RefundAnswer,
+    RefundCreate,
+)
 from app.services import sandbox
 from app.state import State
 
@@ -110,6 +119,11 @@ async def refund(state: StateDep, request: Request) -> RefundAnswer:
 @router.post("/refunds/query", include_in_schema=False)
 async def query_refund(state: StateDep, request: Request) -> RefundAnswer:
     return await sandbox.query_refund(state, (await _signed(state, request, ChargeRef)).id)
+
+
+@router.post("/payouts", include_in_schema=False, responses=problems(ProviderUnavailable))
+async def pay_out(state: StateDep, request: Request) -> PayoutAnswer:
+    return await sandbox.pay_out(state, await _signed(state, request, PayoutCreate))
 
 
 async def _signed(state: State, request: Request, content: type[Content]) -> Content:

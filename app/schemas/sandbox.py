@@ -44,6 +44,20 @@ class RefundAnswer(BaseModel):
     reference: str | None
 
 
+class PayoutCreate(Body):
+    """`account` says what becomes of it: `refuse` is refused, `fail-3` is not answered three times."""
+
+    id: ChargeId
+    account: Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]{1,120}$")]
+    amount: Amount
+    currency: Currency
+
+
+class PayoutAnswer(BaseModel):
+    id: str
+    reference: str | None
+
+
 class Pay(Body):
     """How to pay, and how to misbehave. An empty body pays at once and in full."""
 

@@ -10,7 +10,7 @@ from sqlalchemy import update
 from sqlmodel import col
 
 from app.models import Cause, Order
-from app.services import referrals
+from app.services import referrals, rewards
 from app.services.locks import lock_referrals
 from app.services.transactions import Work, transaction
 from app.state import State
@@ -38,7 +38,8 @@ async def handle(state: State, order_id: str, now: datetime) -> bool:
         if cause.handled == cause.version:
             return False
         order = await work.session.get_one(Order, order_id)
-        await referrals.bind(state, work, order)
+        referral = await referrals.bind(state, work, order)
+        await rewards.settle(work, order, referral)
         await work.session.exec(
             update(Cause)
             .where(col(Cause.order_id) == order_id)

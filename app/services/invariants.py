@@ -12,7 +12,9 @@ from app.domain.groups import GROUP_TRANSITIONS
 from app.domain.machines import Table
 from app.domain.orders import ACTIVE_ORDER_STATES, ORDER_TRANSITIONS, PAID_SEAT_STATES
 from app.domain.payments import PAYMENT_TRANSITIONS
+from app.domain.payouts import PAYOUT_TRANSITIONS, RESERVED_STATES
 from app.domain.refunds import REFUND_TRANSITIONS
+from app.domain.rewards import BOOKED_STATES, COUNTED_STATES, REWARD_TRANSITIONS
 from app.domain.sales import SALE_TRANSITIONS
 from app.models.columns import quoted
 from app.schemas.invariants import InvariantsPublic, Violation
@@ -41,7 +43,9 @@ def _paths(kind: str, table: Table[Any]) -> str:
         "group": "open",
         "order": "held",
         "payment": "created",
+        "payout": "waiting",
         "refund": "created",
+        "reward": "pending",
         "sale": "draft",
     }
     steps = ", ".join(f"'{source}>{target}'" for source in sorted(table) for target in sorted(table[source]))
@@ -75,6 +79,8 @@ MACHINES: dict[str, tuple[str, Table[Any]]] = {
     "sale": ("sales", SALE_TRANSITIONS),
     "bargain": ("bargains", BARGAIN_TRANSITIONS),
     "entry": ("entries", ENTRY_TRANSITIONS),
+    "reward": ("rewards", REWARD_TRANSITIONS),
+    "payout": ("payouts", PAYOUT_TRANSITIONS),
 }
 
 INVARIANTS = [
@@ -182,8 +188,55 @@ INVARIANTS = [
         """SELECT subject, to_state || ' ' || count(*) || ' times' FROM events
            WHERE type IN ('group.failed', 'group.succeeded', 'order.expired', 'order.cancelled', 'order.refunded',
                           'refund.succeeded', 'payment.captured', 'sale.ended', 'bargain.bought',
-                          'bargain.expired')
+                          'bargain.expired', 'reward.matured', 'reward.reversed', 'payout.paid')
            GROUP BY subject, to_state HAVING count(*) > 1""",
+    ),
+    Invariant(
+        "I12",
+        "every transfer takes what it gives, in each currency",
+        """SELECT transfers.id, coalesce(accounts.currency, 'nothing') || ': ' || coalesce(sum(postings.amount), 0)
+           FROM transfers LEFT JOIN postings ON postings.transfer_id = transfers.id
+           LEFT JOIN accounts ON accounts.id = postings.account_id
+           GROUP BY transfers.id, accounts.currency HAVING coalesce(sum(postings.amount), 1) <> 0""",
+    ),
+    Invariant(
+        "I12 accounts",
+        "what is on an account is the sum of its lines, and what its last line says",
+        """SELECT accounts.id, balance || ', lines ' || lines || '; sum ' || coalesce(sum(postings.amount), 0)
+                  || ' of ' || count(postings.line)
+           FROM accounts LEFT JOIN postings ON postings.account_id = accounts.id
+           GROUP BY accounts.id, balance, lines
+           HAVING coalesce(sum(postings.amount), 0) <> balance OR count(postings.line) <> lines
+               OR coalesce(max(postings.line), 0) <> lines
+               OR coalesce(max(CASE WHEN postings.line = lines THEN balance_after END), 0) <> balance""",
+    ),
+    Invariant(
+        "I12 lines",
+        "every line of an account goes on from the one before",
+        """SELECT account_id, 'line ' || line FROM (
+               SELECT account_id, line, balance_after - amount AS before,
+                      coalesce(lag(balance_after) OVER (PARTITION BY account_id ORDER BY line), 0) AS last
+               FROM postings
+           ) AS history WHERE before <> last""",
+    ),
+    Invariant(
+        "I12 limits",
+        "no account is below its floor or above its ceiling; only the house may be below zero, and what is owed",
+        """SELECT id, balance || '' FROM accounts
+           WHERE balance < floor OR balance > ceiling OR (kind NOT IN ('house', 'owed') AND coalesce(floor, -1) < 0)
+              OR (kind = 'owed' AND coalesce(ceiling, 1) > 0)""",
+    ),
+    Invariant(
+        "I12 total",
+        "all accounts together hold nothing, in each currency",
+        """SELECT currency, sum(balance) || '' FROM accounts GROUP BY currency HAVING sum(balance) <> 0""",
+    ),
+    Invariant(
+        "I12 owed",
+        "nobody who owes has a balance",
+        """SELECT balances.id, balances.balance || ' and ' || owed.balance FROM accounts AS balances
+           JOIN accounts AS owed ON owed.member_id = balances.member_id AND owed.currency = balances.currency
+           WHERE balances.kind = 'balance' AND owed.kind = 'owed' AND balances.balance > 0 AND owed.balance < 0""",
     ),
     Invariant(
         "I13",
@@ -265,6 +318,84 @@ INVARIANTS = [
                LEFT JOIN payments ON payments.order_id = orders.id AND payments.outcome = 'kept'
                GROUP BY orders.group_id
            ) AS money WHERE kept <> owed""",
+    ),
+    Invariant(
+        "I18",
+        "a reward is on its member's accounts while it is pending or matured, and nowhere after",
+        f"""SELECT rewards.id, rewards.state || ' with ' || rewards.amount || ', booked ' || coalesce(sum(
+                   CASE WHEN accounts.member_id = rewards.member_id THEN postings.amount ELSE 0 END), 0)
+            FROM rewards LEFT JOIN transfers ON transfers.subject = rewards.id
+            LEFT JOIN postings ON postings.transfer_id = transfers.id
+            LEFT JOIN accounts ON accounts.id = postings.account_id
+            GROUP BY rewards.id, rewards.state, rewards.amount
+            HAVING coalesce(sum(
+                CASE WHEN accounts.member_id = rewards.member_id THEN postings.amount ELSE 0 END), 0)
+                <> CASE WHEN rewards.state IN ({quoted(BOOKED_STATES)}) THEN rewards.amount ELSE 0 END""",
+    ),
+    Invariant(
+        "I18 once",
+        "a reward accrues, matures and is reversed once",
+        """SELECT subject, kind || ' ' || count(*) || ' times' FROM transfers
+           WHERE kind IN ('accrued', 'withheld', 'released', 'matured', 'reversed', 'payout_asked', 'payout_paid',
+                          'payout_returned', 'tip')
+           GROUP BY subject, kind HAVING count(*) > 1""",
+    ),
+    Invariant(
+        "I18 refunded",
+        "no reward of a refunded order is left, once that was looked at",
+        f"""SELECT rewards.id, rewards.state || ', its order ' || orders.state
+            FROM rewards JOIN orders ON orders.id = rewards.order_id JOIN causes ON causes.order_id = orders.id
+            WHERE rewards.state IN ({quoted(COUNTED_STATES)}) AND causes.handled = causes.version
+              AND orders.state NOT IN ({PAID})""",
+    ),
+    Invariant(
+        "I18 caps",
+        "rewards keep to the caps of their policy, and nobody is rewarded for their own order",
+        f"""SELECT rewards.order_id, reward_policies.id || ': ' || sum(rewards.amount) || ' of ' || order_cap
+            FROM rewards JOIN reward_policies ON reward_policies.id = rewards.policy_id
+            WHERE rewards.state IN ({quoted(COUNTED_STATES)})
+            GROUP BY rewards.order_id, reward_policies.id, order_cap HAVING sum(rewards.amount) > order_cap
+            UNION ALL
+            SELECT rewards.member_id, reward_policies.id || ': ' || sum(rewards.amount) || ' of ' || day_cap
+            FROM rewards JOIN reward_policies ON reward_policies.id = rewards.policy_id
+            WHERE rewards.state IN ({quoted(COUNTED_STATES)})
+            GROUP BY rewards.member_id, rewards.day, reward_policies.id, day_cap
+            HAVING sum(rewards.amount) > day_cap
+            UNION ALL
+            SELECT rewards.id, 'for an order of their own' FROM rewards
+            JOIN orders ON orders.id = rewards.order_id AND orders.member_id = rewards.member_id""",
+    ),
+    Invariant(
+        "I34",
+        "what is in transit are the payouts that are under way",
+        f"""SELECT accounts.id, balance || ', under way ' || coalesce(sum(payouts.amount), 0) FROM accounts
+            LEFT JOIN payouts ON payouts.member_id = accounts.member_id AND payouts.currency = accounts.currency
+                             AND payouts.state IN ({quoted(RESERVED_STATES)})
+            WHERE accounts.kind = 'payouts' GROUP BY accounts.id, balance
+            HAVING coalesce(sum(payouts.amount), 0) <> balance""",
+    ),
+    Invariant(
+        "I34 paid",
+        "what was paid out, and its fees, are the payouts that were paid",
+        """SELECT kind || ' ' || accounts.currency, balance || ', payouts ' || coalesce(sum(
+                  CASE WHEN kind = 'fees' THEN payouts.fee ELSE payouts.amount - payouts.fee END), 0)
+           FROM accounts LEFT JOIN payouts ON payouts.currency = accounts.currency AND payouts.state = 'paid'
+           WHERE kind IN ('fees', 'paid_out') GROUP BY accounts.id, kind, accounts.currency, balance
+           HAVING coalesce(sum(
+               CASE WHEN kind = 'fees' THEN payouts.fee ELSE payouts.amount - payouts.fee END), 0) <> balance""",
+    ),
+    Invariant(
+        "I35",
+        "every tip is booked, from its sender to its receiver",
+        """SELECT tips.id, tips.amount || ', booked ' || coalesce(sum(
+                  CASE WHEN accounts.member_id = tips.receiver_id THEN postings.amount ELSE 0 END), 0)
+           FROM tips LEFT JOIN transfers ON transfers.subject = tips.id
+           LEFT JOIN postings ON postings.transfer_id = transfers.id
+           LEFT JOIN accounts ON accounts.id = postings.account_id
+           GROUP BY tips.id, tips.amount
+           HAVING coalesce(sum(
+               CASE WHEN accounts.member_id = tips.receiver_id THEN postings.amount ELSE 0 END), 0)
+               <> tips.amount""",
     ),
     Invariant(
         "I19",

@@ -1,12 +1,12 @@
 """Every row lock there is, and the order they are taken in: sale, then group, then order, then payment, then
-bargain.
+bargain; and of the book: member, then accounts.
 
 `key_share` leaves other transactions free to point at a locked row: a claim's foreign keys never wait for the
 operator who is changing its sale. On SQLite a transaction is alone from its beginning, and the locks are no more
 than reads of the newest state.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TypeVar
 
 import sqlalchemy
@@ -19,7 +19,7 @@ from app.domain.bargains import RUNNING_BARGAIN_STATES
 from app.domain.groups import FINAL_GROUP_STATES
 from app.domain.orders import OrderState
 from app.gateways.bulk import among
-from app.models import Bargain, Group, Order, Payment, Sale
+from app.models import Account, Bargain, Group, Member, Order, Payment, Sale
 
 Row = TypeVar("Row", bound=SQLModel)
 
@@ -60,6 +60,24 @@ async def lock_referrals(session: AsyncSession) -> None:
     """
     if session.get_bind().dialect.name == "postgresql":  # on SQLite a transaction is alone
         await session.exec(select(func.pg_advisory_xact_lock(REFERRALS)))
+
+
+async def lock_member(session: AsyncSession, member_id: str) -> Member | None:
+    """Lock a member who spends their own money, before their accounts: their requests wait for each other.
+    None when there is no such member.
+    """
+    found = await session.exec(
+        _locking(select(Member).where(Member.id == member_id)),
+    )
+    return found.one_or_none()
+
+
+async def lock_accounts(session: AsyncSession, ids: Collection[str]) -> Sequence[Account]:
+    """Lock accounts, by id, so that two transfers never wait for each other."""
+    found = await session.exec(
+        _locking(select(Account).where(col(Account.id).in_(ids)).order_by(col(Account.id))),
+    )
+    return found.all()
 
 
 async def lock_sale(session: AsyncSession, sale_id: str) -> Sale | None:

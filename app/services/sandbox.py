@@ -17,13 +17,23 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from app.domain.errors import PaymentClosed, PaymentNotFound, ProviderUnavailable
 from app.gateways.payments import signing
 from app.gateways.payments.provider import ChargeState
-from app.models import SandboxCallback, SandboxCharge, SandboxRefund, new_id
-from app.schemas.sandbox import ChargeAnswer, ChargeCreate, Pay, RefundAnswer, RefundCreate
+from app.models import SandboxCallback, SandboxCharge, SandboxPayout, SandboxRefund, new_id
+from app.schemas.sandbox import (
+    ChargeAnswer,
+    ChargeCreate,
+    Pay,
+    PayoutAnswer,
+    PayoutCreate,
+    RefundAnswer,
+    RefundCreate,
+)
 from app.state import State
 
 log = logging.getLogger(__name__)
 GIVE_UP_ATTEMPTS = 10
-PENDING, PAID, CLOSED = "pending", "paid", "closed"
+REFUSE = "refuse"
+"""The account that payouts are refused to."""
+PENDING, PAID, CLOSED, REFUSED = "pending", "paid", "closed", "refused"
 
 
 async def create_charge(state: State, body: ChargeCreate) -> ChargeAnswer:
@@ -150,6 +160,34 @@ async def query_refund(state: State, refund_id: str) -> RefundAnswer:
     async with state.database.snapshot() as session:
         found = await session.get(SandboxRefund, refund_id)
     return RefundAnswer(id=refund_id, reference=None if found is None else f"sandbox-{refund_id}")
+
+
+async def pay_out(state: State, body: PayoutCreate) -> PayoutAnswer:
+    """Send money, once for an id; the account `refuse` gets none. Raises `ProviderUnavailable`, for the account
+    `fail-3` the first three times.
+    """
+    async with state.database.transaction() as session:
+        await session.exec(
+            state.database.insert_unless_there(SandboxPayout, ["id"]).values(
+                **body.model_dump(), state=PENDING, attempts=0, created_at=state.clock()
+            ),
+        )
+        tried = await session.exec(
+            update(SandboxPayout)
+            .where(col(SandboxPayout.id) == body.id)
+            .values(attempts=SandboxPayout.attempts + 1)
+            .returning(col(SandboxPayout.attempts), col(SandboxPayout.account)),
+        )
+        attempts, account = tried.one()
+        failures = account.partition("fail-")[2]
+        fails = failures.isdecimal() and attempts <= int(failures)
+        outcome = PENDING if fails else REFUSED if account == REFUSE else PAID
+        await session.exec(
+            update(SandboxPayout).where(col(SandboxPayout.id) == body.id).values(state=outcome),
+        )
+    if fails:
+        raise ProviderUnavailable
+    return PayoutAnswer(id=body.id, reference=None if outcome == REFUSED else f"sandbox-{body.id}")
 
 
 async def deliver(state: State, callback_id: int, now: datetime) -> bool:

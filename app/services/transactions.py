@@ -14,6 +14,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app.domain.errors import DealerUnavailable
 from app.domain.machines import Table, sources
+from app.gateways.database import Database
 from app.models import Event, Group, Order
 from app.services.terms import forget_coupon
 from app.state import State
@@ -28,6 +29,7 @@ class Work:
 
     session: AsyncSession
     now: datetime
+    database: Database
     events: list[Event] = field(default_factory=list)
     freed: list[Order] = field(default_factory=list)
     amended: list[Order] = field(default_factory=list)
@@ -104,7 +106,7 @@ async def transaction(state: State, now: datetime) -> AsyncIterator[Work]:
     by themselves. So nothing that fails after the commit is an error of the use case.
     """
     async with state.database.transaction() as session:
-        work = Work(session, now)
+        work = Work(session, now, state.database)
         yield work
         await session.flush()
         session.add_all(work.events)

@@ -10,7 +10,21 @@ from datetime import datetime
 from app.domain.errors import UnavailableError
 from app.gateways.database import is_outage
 from app.state import State
-from app.workers import bargains, causes, dealer, groups, holds, lines, payments, refunds, reminders, sales, sandbox
+from app.workers import (
+    bargains,
+    causes,
+    dealer,
+    groups,
+    holds,
+    lines,
+    payments,
+    payouts,
+    refunds,
+    reminders,
+    rewards,
+    sales,
+    sandbox,
+)
 
 log = logging.getLogger(__name__)
 AFTER_OUTAGE_SECONDS = 1.0
@@ -34,6 +48,8 @@ JOBS = [
     Job("payments", payments.run_once, 1.0),
     Job("refunds", refunds.run_once, 0.5),
     Job("causes", causes.run_once, 0.5),
+    Job("rewards", rewards.run_once, 1.0),
+    Job("payouts", payouts.run_once, 1.0),
     Job("reminders", reminders.run_once, 0.5),
     Job("dealer", dealer.run_once, 2.0),
 ]

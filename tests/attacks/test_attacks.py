@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
-from tests.attacks import desk, money, pages, places
+from tests.attacks import book, desk, money, pages, places
 from tests.attacks.arena import ATTACKS, Arena, gather_crowd
 from tests.attacks.forgetful import ForgetfulDealer
 from tests.races.test_places import UNIT_KEY, remove_key
 from tests.service import Service
 from tests.tally import ATTACK, REPELLED, SUCCEEDED, UNDECIDED
 
-AREAS = (desk, money, pages, places)
+AREAS = (book, desk, money, pages, places)
 """Importing them fills the list."""
 CALLS = 100
 

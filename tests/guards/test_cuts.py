@@ -10,6 +10,7 @@ from tests.guards import (
     claims,
     coupons,
     forecasts,
+    ledger,
     limits,
     lines,
     money,
@@ -20,6 +21,7 @@ from tests.guards import (
     referrals,
     reminders,
     rescues,
+    rewards,
     sales,
     slots,
 )
@@ -34,6 +36,7 @@ AREAS = (
     claims,
     coupons,
     forecasts,
+    ledger,
     limits,
     lines,
     money,
@@ -44,6 +47,7 @@ AREAS = (
     referrals,
     reminders,
     rescues,
+    rewards,
     sales,
     slots,
 )

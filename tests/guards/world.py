@@ -26,6 +26,7 @@ from app.services.invariants import find_violations
 from app.services.transactions import transaction
 from app.state import State
 from tests.http.test_payment_hook import Payment
+from tests.promises.money import brought, earn, flash, policy, refund
 from tests.promises.test_referrals import buy, invite, spread, tap
 from tests.service import BARGAIN, FLASH, Member, Sale, Service
 
@@ -257,6 +258,7 @@ async def tell_story(world: World) -> None:
     coupon = await service.coupon()
     await service.ops("POST", f"coupons/{coupon['id']}/grants", {"member_ids": [leaver.id]})
     await leaver.open(sale, coupon_code=coupon["code"])
+    await earn_and_spend(service)
     await stand_in_line(service)
     await pass_the_word(service)
 
@@ -287,3 +289,23 @@ async def stand_in_line(service: Service) -> None:
     service.clock.advance(61)
     await service.tick()
     service.clock.offset_seconds = 0
+
+
+async def earn_and_spend(service: Service) -> None:
+    """Rewards that are pending, matured, reversed and owed; a payout that waits, one that was paid; a tip."""
+    inviter, above, taker = await service.members(3)
+    sale = await flash(service)
+    await policy(service, sale_id=sale.id, levels=[{"basis_points": 1000}, {"amount": 10}], mature_days=0)
+    await brought(service, above, sale, inviter)
+    await service.tick()
+    order_id = await brought(service, inviter, sale)
+    await service.tick()
+    await inviter.post("/v1/payouts", {"amount": 400, "account": "alice"})
+    await inviter.post(f"/v1/members/{taker.id}/tips", {"amount": 50})
+    await service.tick()
+    await refund(service, order_id)
+    await policy(service, community_id=sale.body["community_id"], role="inviter", levels=[{"amount": 100}])
+    await brought(service, inviter, sale)
+    await service.tick()
+    await earn(service, above, 60_000)
+    await above.post("/v1/payouts", {"amount": 50_001, "account": "alice"})

@@ -13,7 +13,7 @@ import schemathesis
 from app.routers.problems import status_of
 from tests.http.refusals import ERRORS
 from tests.http.routes import DOCUMENT, DOCUMENTED_ROUTES, JSON_ROUTES, ROUTES, Route
-from tests.http.world import DAY, build_world
+from tests.http.world import DAY, build_world, make_money
 from tests.service import BARGAIN, FLASH, Member, Sale, Service, running_service
 
 CHECKS = [
@@ -201,6 +201,10 @@ async def _config(service: Service) -> str:
         "path.coupon_id",
         "path.coupon_code",
         "path.token",
+        "path.policy_id",
+        "path.reward_id",
+        "path.payout_id",
+        "path.member_id",
         "query.offer_id",
         "query.wait",
     ):
@@ -253,6 +257,7 @@ async def _things(service: Service) -> dict[str, list[Any]]:
     await member.pay((await member.buy_at(over)).json()["order"]["id"])
     running = [(await someone.bargain(bargains))["id"] for someone in (member, friend)]
     offered = (await service.http.get(f"/v1/sales/{sale.id}")).json()["offers"][0]
+    money = await make_money(service, member)
     return {
         "member": [member.token],
         "sale_id": [sale.id],
@@ -279,6 +284,10 @@ async def _things(service: Service) -> dict[str, list[Any]]:
         "coupon_id": [coupon["id"]],
         "coupon_code": [coupon["code"]],
         "token": tokens,
+        "policy_id": [money["policy_id"]],
+        "reward_id": money["rewards"],
+        "payout_id": money["payouts"],
+        "member_id": [friend.id, member.id],
         "wait": [0],
     }
 

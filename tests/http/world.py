@@ -12,6 +12,7 @@ import httpx
 from app.routers.pages import SESSION
 from tests.http.refusals import CHINESE
 from tests.http.routes import Route
+from tests.promises.money import brought, earn, policy, rewards
 from tests.service import BARGAIN, FLASH, Member, Sale, Service
 
 SLOT_ROUTES = ("lay_out_slots", "publish_slots")
@@ -92,6 +93,7 @@ async def build_world(service: Service) -> World:
     )
     entry = (await member.post(f"/v1/sales/{drawn.id}/entries", {"offer_id": drawn.offer})).json()
     offers = (await service.http.get(f"/v1/sales/{sale.id}")).json()["offers"]
+    money = await make_money(service, member)
     return World(
         service=service,
         member=member,
@@ -112,6 +114,9 @@ async def build_world(service: Service) -> World:
             "member_id": member.id,
             "invite_code": invite["code"],
             "refresh_token": session["refresh_token"],
+            "policy_id": money["policy_id"],
+            "reward_id": money["rewards"][0],
+            "payout_id": money["payouts"][0],
             "token": (await member.start_payment(order_id)).rsplit("/", 1)[-1],
         },
         special={
@@ -123,6 +128,31 @@ async def build_world(service: Service) -> World:
             **{key: {"sale_id": flash.id} for key in ("get_in_line", "get_admission", "get_challenge")},
             "enter": {"sale_id": drawn.id, "offer_id": drawn.offer},
             "get_draw": {"sale_id": drawn.id},
+            "decline_reward": {"reward_id": money["rewards"][1]},
+            "reject_payout": {"payout_id": money["payouts"][1]},
+            "give_tip": {"member_id": friend.id},
         },
         _languages=cycle([{}, {"accept-language": CHINESE}]),
     )
+
+
+async def make_money(service: Service, member: Member) -> dict[str, Any]:
+    """A policy by which a member has earned something, two rewards that are withheld, and two payouts that wait."""
+    shared = {"device": uuid4().hex}
+    inviter = await _with_device(service, shared)
+    sale = await service.sale(**FLASH)
+    policy_id = await policy(service, 500_000, sale_id=sale.id)
+    for _ in range(2):
+        await brought(service, inviter, sale, await _with_device(service, shared))
+    await earn(service, member, 150_000)
+    found = await rewards(service, policy_id)
+    payouts = [
+        (await member.post("/v1/payouts", {"amount": 60_000, "account": "alice"})).json()["id"] for _ in range(2)
+    ]
+    return {"policy_id": policy_id, "rewards": [reward["id"] for reward in found], "payouts": payouts}
+
+
+async def _with_device(service: Service, device: dict[str, str]) -> Member:
+    body = {"provider": "dev", "code": uuid4().hex} | device
+    session = (await service.http.post("/v1/sessions", json=body)).json()
+    return Member(service, session["member"]["id"], "shared", session["access_token"])

@@ -12,6 +12,7 @@ from app.config import Settings
 from app.domain.errors import ProviderUnavailable, SignatureInvalid
 from app.domain.money import MAX_AMOUNT
 from app.gateways.payments import signing
+from app.gateways.payments.payer import PayoutAnswer, PayoutRequest
 from app.gateways.payments.provider import Charge, ChargeRequest, ChargeState, Notice, RefundRequest
 
 PRINTABLE = r"^[^\x00-\x1f\x7f]+$"
@@ -36,7 +37,7 @@ class NoticeBody(BaseModel):
 
 
 class SandboxProvider:
-    """Implements `PaymentProvider` against the cashier of `app/routers/sandbox.py`."""
+    """Implements `PaymentProvider` and `PayoutProvider` against the cashier of `app/routers/sandbox.py`."""
 
     name = "sandbox"
 
@@ -84,6 +85,18 @@ class SandboxProvider:
     async def query_refund(self, refund_id: str) -> str | None:
         reference = (await self._call("refunds/query", {"id": refund_id}))["reference"]
         return None if reference is None else str(reference)
+
+    async def pay_out(self, request: PayoutRequest) -> PayoutAnswer:
+        answer = await self._call(
+            "payouts",
+            {
+                "id": request.payout_id,
+                "account": request.account,
+                "amount": request.amount,
+                "currency": request.currency,
+            },
+        )
+        return PayoutAnswer(None if answer["reference"] is None else str(answer["reference"]))
 
     def parse_notice(self, headers: Mapping[str, str], body: bytes, now: datetime) -> Notice:
         signing.verify(self._cashier, headers, body, now)
