@@ -28,6 +28,7 @@ from app.routers import (
     entries,
     forecasts,
     groups,
+    growth,
     health,
     invariants,
     invites,
@@ -90,6 +91,7 @@ TAGS = [
         "description": "Draw up, publish, pause, end; coupons 活动与优惠券管理 · scope `sales`",
     },
     {"name": "operators: orders", "description": "Ship, complete, refund 订单管理 · scope `orders`"},
+    {"name": "operators: growth", "description": "What growth is made of 增长 · scope `growth`"},
     {"name": "operators: invariants", "description": "Prove the promises 对账 · scope `invariants`"},
     {"name": "hooks", "description": "For payment providers 回调"},
     {"name": "sandbox", "description": "A payment provider to try things with 沙箱收银台"},
@@ -141,6 +143,7 @@ def create_app(settings: Settings, state: State | None = None) -> FastAPI:
         ),
         *(communities.operator_router, products.operator_router, sales.operator_router, slots.operator_router),
         *(forecasts.operator_router, coupons.operator_router),
+        growth.operator_router,
         *(orders.operator_router, invariants.operator_router, payments.hook_router, health.router),
     ):
         app.include_router(router)

@@ -8,6 +8,7 @@ class Scope(StrEnum):
     SALES = "sales"
     ORDERS = "orders"
     INVARIANTS = "invariants"
+    GROWTH = "growth"
 
 
 SCOPE_MEANINGS = {
@@ -15,4 +16,5 @@ SCOPE_MEANINGS = {
     Scope.SALES: "sales, their offers, and coupons 活动、报价与优惠券",
     Scope.ORDERS: "orders: list, ship, complete, refund 订单",
     Scope.INVARIANTS: "run the invariants 对账",
+    Scope.GROWTH: "invites, referrals and growth figures 邀请与增长",
 }
