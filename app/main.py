@@ -41,6 +41,7 @@ from app.routers import (
     sandbox,
     sessions,
     slots,
+    suspicions,
 )
 from app.routers.lane import Lane
 from app.routers.problems import add_problem_handlers
@@ -143,7 +144,7 @@ def create_app(settings: Settings, state: State | None = None) -> FastAPI:
         ),
         *(communities.operator_router, products.operator_router, sales.operator_router, slots.operator_router),
         *(forecasts.operator_router, coupons.operator_router),
-        growth.operator_router,
+        *(growth.operator_router, suspicions.operator_router),
         *(orders.operator_router, invariants.operator_router, payments.hook_router, health.router),
     ):
         app.include_router(router)
