@@ -84,10 +84,7 @@ class Ratio:
     @property
     def value(self) -> float | None:
         """To four digits, half up; None when there is nothing to divide by."""
-        if self.denominator == 0:
-            return None
-        rounded = (2 * 10**DIGITS * self.numerator + self.denominator) // (2 * self.denominator)
-        return float(rounded / 10**DIGITS)
+        return _rounded(self.numerator, self.denominator) if self.denominator else None
 
 
 @dataclass(slots=True)
@@ -324,6 +321,11 @@ def cycle_seconds(brought: Brought, inviter: Buyer | None) -> int:
     """
     begun = inviter.first if inviter is not None and inviter.first < brought.paid_at else brought.invited_at
     return (brought.paid_at - begun) // timedelta(seconds=1)
+
+
+def _rounded(numerator: int, denominator: int) -> float:
+    scale: int = 10**DIGITS
+    return (2 * scale * numerator + denominator) // (2 * denominator) / scale
 
 
 def first_day(at: datetime, cohort: Cohort) -> str:

@@ -136,17 +136,14 @@ async def _is_ring(session: AsyncSession, inviter_id: str, member_id: str, scope
     Looked for upwards: through whoever made an invite that they came by before it, in the same sale.
     """
     sale_id = "" if scope == LASTING else scope
-    level, seen = {inviter_id}, {inviter_id}
-    for _ in range(RING_LEVELS):
+    level, seen, height = {inviter_id}, {inviter_id}, 0
+    while level and member_id not in level and height < RING_LEVELS:
         binds = {"member_ids": sorted(level), "scope": scope, "sale_id": sale_id}
         found = (await (await session.connection()).execute(PARENTS_OF, binds)).scalars()
         level = set(found) - seen
-        if member_id in level:
-            return True
-        if not level:
-            return False
         seen |= level
-    return False
+        height += 1
+    return member_id in level
 
 
 @dataclass(slots=True)
@@ -201,7 +198,8 @@ async def _recent(session: AsyncSession, before: datetime) -> tuple[dict[str, _I
         .limit(RECENT + 1)
     )
     inviters: dict[str, _Inviter] = defaultdict(_Inviter)
-    pairs, since = [], None
+    pairs: list[tuple[str, str]] = []
+    since: datetime | None = None
     for inviter_id, member_id, bound_at in rows.all():
         if len(pairs) == RECENT or (inviter_id not in inviters and len(inviters) == INVITERS):
             since = bound_at

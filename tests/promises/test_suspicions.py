@@ -1,7 +1,7 @@
 """What is said against referrals: made-up ones are all withheld, honest ones are not."""
 
 import random
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -106,7 +106,14 @@ class Cast:
     async def insert(self) -> None:
         async with self.service.state.database.transaction() as session:
             for model in (Member, Mark, Invite, Touch, Order, Referral):
-                await (await session.connection()).execute(insert(model.__table__), self.rows[model])
+                await (await session.connection()).execute(insert(_table(model)), self.rows[model])
+
+
+Stage = Callable[[Cast], Iterable[Pair]]
+
+
+def _table(model: Any) -> Any:
+    return model.__table__
 
 
 def one_device(cast: Cast) -> Iterable[Pair]:
@@ -137,8 +144,8 @@ def ring_of_two(cast: Cast) -> Iterable[Pair]:
 def farm(cast: Cast, devices: int) -> Iterable[Pair]:
     inviter = cast.member(old=timedelta(days=90), device=f"farmer {devices}")
     for number in range(MANY):
-        marks = {"device": f"farm {devices} {number % devices}"} if devices else {}
-        pair = cast.bring(inviter, cast.member(**marks), number % 55)
+        member = cast.member(device=f"farm {devices} {number % devices}") if devices else cast.member()
+        pair = cast.bring(inviter, member, number % 55)
         if number % (MANY // SEEN) == 0:
             yield pair
 
@@ -195,7 +202,7 @@ def newcomers(cast: Cast) -> Iterable[Pair]:
         yield cast.bring(inviter, cast.member(device=f"unknown {number}"), number % 55)
 
 
-ATTACKS = {
+ATTACKS: dict[str, Stage] = {
     "two accounts, one device": one_device,
     "two accounts, one payer": one_payer,
     "ring of three": ring_of_three,
@@ -204,14 +211,14 @@ ATTACKS = {
     "1,000 accounts, ten devices": lambda cast: farm(cast, 10),
     "1,000 accounts, nothing known": lambda cast: farm(cast, 0),
 }
-HONEST = {
+HONEST: dict[str, Stage] = {
     "family of five": family,
     "leader with 200 friends": leader,
     "200 newcomers with phones": verified_newcomers,
     "chain of six": chain,
     "two who bring each other": mutual,
 }
-UNTOLD = {"200 newcomers, nothing verified": newcomers}
+UNTOLD: dict[str, Stage] = {"200 newcomers, nothing verified": newcomers}
 """Withheld until an operator has looked, rightly or not."""
 
 
