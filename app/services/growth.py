@@ -160,11 +160,11 @@ async def rank_branches(state: State, asked: GrowthSlice, limit: int) -> Branche
     async with state.database.snapshot() as session:
         part = await _slice(state, session, asked)
         rows = await part.read_forest()
-        async with state.forecasting:
-            found = await asyncio.to_thread(growth.rank, rows, limit)
-        seeds = [branch.member_id for branch in found]
-        names = await session.exec(select(Member.id, Member.name).where(col(Member.id).in_(seeds)))
-        name_of = dict(names.all())
+    async with state.forecasting:
+        found = await asyncio.to_thread(growth.rank, rows, limit)
+    async with state.database.snapshot() as session:
+        seeds = col(Member.id).in_([branch.member_id for branch in found])
+        name_of = dict((await session.exec(select(Member.id, Member.name).where(seeds))).all())
     return BranchesPublic(
         currency=asked.currency,
         since=part.since,
