@@ -1,7 +1,7 @@
 PYTHON ?= python3.11
 PORT ?= 8000
 DATA ?= data
-SCOPES ?= catalog sales orders rewards invariants
+SCOPES ?= catalog sales orders growth rewards invariants
 URL ?= http://127.0.0.1:$(PORT)
 
 BIN := .venv/bin
@@ -33,7 +33,7 @@ demo: $(FOR_RUNNING) ## Have many members buy at a running service (URL=... MEMB
 	@exec $(BIN)/python -m app demo --url "$(URL)" $(if $(MEMBERS),--members "$(MEMBERS)") \
 		$(if $(SCENE),--scene "$(SCENE)") $(if $(KEY),--key "$(KEY)")
 
-key: $(FOR_RUNNING) ## Make an operator's API key (SCOPES="catalog sales orders rewards invariants" DATA=data)
+key: $(FOR_RUNNING) ## Make an operator's API key (SCOPES="catalog sales orders growth rewards invariants" DATA=data)
 	@$(BIN)/python -m app keys create --data "$(DATA)" $(addprefix --scope ,$(SCOPES))
 
 migrate: $(FOR_RUNNING) ## Bring the tables of DATABASE_URL to the newest migration

@@ -29,6 +29,7 @@ from app.routers import (
     entries,
     forecasts,
     groups,
+    growth,
     health,
     invariants,
     invites,
@@ -47,6 +48,7 @@ from app.routers import (
     sandbox,
     sessions,
     slots,
+    suspicions,
     tips,
 )
 from app.routers.lane import Lane
@@ -166,7 +168,8 @@ def create_app(settings: Settings, state: State | None = None) -> FastAPI:
             slots.operator_router,
         ),
         *(forecasts.operator_router, coupons.operator_router),
-        *(branches.operator_router, rewards.operator_router, payouts.operator_router),
+        *(branches.operator_router, growth.operator_router, suspicions.operator_router),
+        *(rewards.operator_router, payouts.operator_router),
         *(orders.operator_router, invariants.operator_router, payments.hook_router, health.router),
     ):
         app.include_router(router)

@@ -4,7 +4,7 @@ from sqlalchemy import Index
 from sqlmodel import Field, SQLModel
 
 from app.domain.invites import MAX_INVITES_A_DAY, MAX_USES, InviteChannel
-from app.models.columns import check, link_field, state_field
+from app.models.columns import check, link_field, state_field, where
 
 
 class Invite(SQLModel, table=True):
@@ -17,6 +17,10 @@ class Invite(SQLModel, table=True):
         Index("uq_invites_day", "member_id", "day", "day_number", unique=True),
         check("day_number", f"day_number BETWEEN 1 AND {MAX_INVITES_A_DAY}"),
         check("max_uses", f"max_uses BETWEEN 1 AND {MAX_USES}"),
+        # Each names one target: so an index of each kind holds only those that name it.
+        Index("ix_invites_group", "group_id", **where("group_id IS NOT NULL")),
+        Index("ix_invites_sale", "sale_id", **where("sale_id IS NOT NULL")),
+        Index("ix_invites_community", "community_id", **where("community_id IS NOT NULL")),
     )
 
     code: str = Field(primary_key=True, max_length=20)

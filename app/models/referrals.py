@@ -43,8 +43,9 @@ class Referral(SQLModel, table=True):
         check("inviter_id", "inviter_id <> member_id"),
         Index(None, "scope", "inviter_id"),
         Index(None, "member_id"),
-        Index(None, "inviter_id"),
+        Index(None, "inviter_id", "bound_at"),
         Index(None, "code"),
+        Index(None, "bound_at"),
     )
 
     scope: str = Field(primary_key=True, max_length=ID_LENGTH)

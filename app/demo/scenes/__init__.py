@@ -5,7 +5,7 @@ A scene is a module with `play(scene)`; it is named here.
 
 from collections.abc import Awaitable, Callable
 
-from app.demo.scenes import bargain, coupons, draw, flash, ladder, rescue, slots
+from app.demo.scenes import bargain, coupons, draw, flash, invite, ladder, rescue, slots
 from app.demo.scenes.scene import Scene
 
 SCENES: dict[str, Callable[[Scene], Awaitable[None]]] = {
@@ -13,6 +13,7 @@ SCENES: dict[str, Callable[[Scene], Awaitable[None]]] = {
     "coupons": coupons.play,
     "draw": draw.play,
     "flash": flash.play,
+    "invite": invite.play,
     "ladder": ladder.play,
     "rescue": rescue.play,
     "slots": slots.play,

@@ -21,7 +21,7 @@ from app.demo.promises import ask_invariants
 CANNOT_PLAY = 2
 LOOK_SECONDS = 0.2
 ADVICE = (
-    'Start a service with `make run`, or make a key with `make key SCOPES="catalog sales orders rewards'
+    'Start a service with `make run`, or make a key with `make key SCOPES="catalog sales orders growth rewards'
     ' invariants"` and pass it: `make demo SCENE=… KEY=…`'
 )
 Found = TypeVar("Found")
