@@ -46,40 +46,44 @@ async def post(
     booked = await work.session.exec(
         work.database.insert_unless_there(Transfer, ["cause"])
         .values(id=new_id("tfr"), kind=kind, cause=cause, subject=subject, order_id=order_id, created_at=work.now)
-        .returning(col(Transfer.id)),
+        .returning(Transfer),
     )
-    transfer_id = booked.scalar_one_or_none()
-    if transfer_id is not None:
-        await _open(work, (key for key, _ in entries))
-        for number, (key, amount) in enumerate(sorted(entries, key=lambda entry: entry[0].id), 1):
-            await _add(work, transfer_id, number, key, amount)
-    found = await work.session.exec(select(Transfer).where(Transfer.cause == cause))
-    return found.one()
-
-
-async def _add(work: Work, transfer_id: str, number: int, key: AccountKey, amount: int) -> None:
-    try:
-        moved = await work.session.exec(
-            update(Account)
-            .where(col(Account.id) == key.id)
-            .values(balance=Account.balance + amount, lines=Account.lines + 1)
-            .returning(col(Account.balance), col(Account.lines))
-            .execution_options(synchronize_session=False),
+    transfer: Transfer | None = booked.scalar_one_or_none()
+    if transfer is None:
+        return (await work.session.exec(select(Transfer).where(Transfer.cause == cause))).one()
+    for number, (key, amount) in enumerate(sorted(entries, key=lambda entry: entry[0].id), 1):
+        balance, line = await _move(work, key, amount)
+        work.session.add(
+            Posting(
+                transfer_id=transfer.id,
+                number=number,
+                account_id=key.id,
+                line=line,
+                amount=amount,
+                balance_after=balance,
+            )
         )
+    await work.session.flush()
+    return transfer
+
+
+async def _move(work: Work, key: AccountKey, amount: int) -> tuple[int, int]:
+    """Add to an account, which is opened if there is none; returns its balance and its number of lines."""
+    statement = (
+        update(Account)
+        .where(col(Account.id) == key.id)
+        .values(balance=Account.balance + amount, lines=Account.lines + 1)
+        .returning(col(Account.balance), col(Account.lines))
+        .execution_options(synchronize_session=False, autoflush=False)
+    )
+    try:
+        moved = (await work.session.exec(statement)).one_or_none()
+        if moved is None:
+            await _open(work, [key])
+            moved = (await work.session.exec(statement)).one()
     except IntegrityError as error:
         raise BalanceTooLow from error
-    balance, line = moved.one()
-    work.session.add(
-        Posting(
-            transfer_id=transfer_id,
-            number=number,
-            account_id=key.id,
-            line=line,
-            amount=amount,
-            balance_after=balance,
-        )
-    )
-    await work.session.flush()
+    return moved[0], moved[1]
 
 
 async def _open(work: Work, keys: Iterable[AccountKey]) -> None:
