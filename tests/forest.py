@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import insert
 from sqlmodel import SQLModel
 
 from app.domain.groups import GroupState
@@ -60,9 +59,9 @@ async def plant(service: Service, forest: Forest) -> None:
         *((Member, forest.members), (Group, forest.groups), (Invite, forest.invites), (Touch, forest.touches)),
         *((Order, forest.orders), (Payment, forest.payments), (Referral, forest.referrals)),
     ]
-    async with service.state.database.transaction() as session:
+    async with service.state.database.bulk() as bulk:
         for model, rows in tables:
-            await (await session.connection()).execute(insert(model.__table__), rows)  # type: ignore[attr-defined]
+            await bulk.insert({model: rows})
 
 
 def _some(chance: random.Random, span: timedelta) -> timedelta:

@@ -61,6 +61,7 @@ class Slow:
         for payment in forest.payments:
             self.payments_of[payment["order_id"]].append(payment)
         self.members = {member["id"]: member for member in forest.members}
+        self.cohorts: dict[str, str] = {}
 
     def lies_in(self, at: datetime) -> bool:
         return self.since <= at < self.until
@@ -76,9 +77,11 @@ class Slow:
         return member, level
 
     def cohort_of(self, member: str) -> str:
-        came = self.firsts[member]["paid_at"] if member in self.firsts else self.members[member]["created_at"]
-        day = came.astimezone(UTC).date()
-        return str(day - timedelta(days=day.weekday()) if self.cohort == "week" else day)
+        if member not in self.cohorts:
+            first = self.firsts.get(member)
+            day = (first["paid_at"] if first else self.members[member]["created_at"]).astimezone(UTC).date()
+            self.cohorts[member] = str(day - timedelta(days=day.weekday()) if self.cohort == "week" else day)
+        return self.cohorts[member]
 
     def money(self, members: list[str]) -> tuple[int, int]:
         payments = [
