@@ -23,7 +23,7 @@ from app.domain.suspicions import (
     assess,
     suspicions,
 )
-from app.models import Member, Referral
+from app.models import Member, Referral, Refusal
 from app.schemas.suspicions import EvidencePublic, LookedAt, ReasonPublic, SuspectPublic, SuspicionsPublic
 from app.services.marks import shared
 from app.state import State
@@ -111,7 +111,11 @@ async def find_evidence(session: AsyncSession, inviter_id: str, member_id: str) 
         for child in await _children(session, DAY, inviter_id=inviter_id, begin=begin, end=end)
     }
     (own,) = await _children(session, ONE, inviter_id=inviter_id, member_id=member_id)
-    rings = [await _is_ring(session, inviter_id, member_id, referral.scope) for referral in referrals]
+    circles = await session.exec(
+        select(Refusal.scope).where(Refusal.member_id == member_id, Refusal.inviter_id == inviter_id).limit(1)
+    )
+    closed = circles.first() is not None
+    rings = [closed or await _is_ring(session, inviter_id, member_id, referral.scope) for referral in referrals]
     return Evidence(
         shared=marks,
         siblings=siblings,

@@ -194,6 +194,7 @@ async def test_parallel_duplicates_of_everything_pay_once_and_reverse_once(servi
     sale, inviter = await flash(service), await service.member()
     policy_id = await policy(service, 30 * 490 + 245, sale_id=sale.id, mature_days=0)
     buyers, invite = await service.members(40), await code(inviter, sale)
+    await later(service, 2 * 3600, inviter, *buyers)  # as many new accounts at once would be suspected
 
     async def buy(buyer: Member) -> str:
         order_id = str((await buyer.buy(sale, invite_code=invite)).json()["order"]["id"])
@@ -254,7 +255,7 @@ async def test_a_suspect_reward_waits_for_an_operator(service: Service) -> None:
     await service.tick()
     assert await has(inviter) == (0, 0, 0, 0)
     found = await rewards_of(service, policy_id)
-    assert [(reward["state"], reward["reasons"]) for reward in found] == [("withheld", ["phone"])] * 3
+    assert [(reward["state"], "phone" in reward["reasons"]) for reward in found] == [("withheld", True)] * 3
     assert await budget(service, policy_id) == 700
 
     released, declined, gone = (reward["id"] for reward in found)

@@ -4,6 +4,7 @@ import random
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from itertools import pairwise
 from typing import Any
 from uuid import uuid4
 
@@ -13,9 +14,9 @@ from sqlalchemy import insert
 from app.domain.invites import InviteChannel
 from app.domain.members import MarkKind
 from app.domain.orders import OrderState
-from app.domain.referrals import TouchKind
+from app.domain.referrals import RefusalReason, TouchKind
 from app.domain.suspicions import WITHHOLD_AT, Suspicion
-from app.models import Invite, Mark, Member, Order, Referral, Touch
+from app.models import Invite, Mark, Member, Order, Referral, Refusal, Touch
 from app.services.suspicions import suspect
 from tests.service import Sale, Service
 
@@ -105,8 +106,9 @@ class Cast:
 
     async def insert(self) -> None:
         async with self.service.state.database.transaction() as session:
-            for model in (Member, Mark, Invite, Touch, Order, Referral):
-                await (await session.connection()).execute(insert(_table(model)), self.rows[model])
+            for model in (Member, Mark, Invite, Touch, Order, Referral, Refusal):
+                if model in self.rows:
+                    await (await session.connection()).execute(insert(_table(model)), self.rows[model])
 
 
 Stage = Callable[[Cast], Iterable[Pair]]
@@ -132,6 +134,17 @@ def ring_of_three(cast: Cast) -> Iterable[Pair]:
     yield cast.bring(b, c, 10)
     cast.tap(cast.invite(c), a, 15)  # what closes it was refused, and so is no referral
     cast.buy(a, 20)
+
+
+def ring_of_nine(cast: Cast) -> Iterable[Pair]:
+    """Too long to be seen from below; what refused to close it has told of everybody in it."""
+    members = [cast.member(device=f"nine {number}") for number in range(9)]
+    pairs = [cast.bring(inviter, member, 5) for inviter, member in pairwise(members)]
+    closing = cast.invite(members[-1])
+    for inviter, member in [*pairs, (members[-1], members[0])]:
+        told = {"scope": cast.sales[0].id, "member_id": member, "inviter_id": inviter}
+        cast._add(Refusal, **told, reason=RefusalReason.CYCLE, code=closing, order_id="ord", at=cast.at)
+    yield from pairs
 
 
 def ring_of_two(cast: Cast) -> Iterable[Pair]:
@@ -207,6 +220,7 @@ ATTACKS: dict[str, Stage] = {
     "two accounts, one payer": one_payer,
     "ring of three": ring_of_three,
     "ring of two": ring_of_two,
+    "ring of nine": ring_of_nine,
     "1,000 accounts, one device": lambda cast: farm(cast, 1),
     "1,000 accounts, ten devices": lambda cast: farm(cast, 10),
     "1,000 accounts, nothing known": lambda cast: farm(cast, 0),
