@@ -162,3 +162,23 @@ async def an_operator_decides_once(world: World) -> None:
             await decide(world.state, reward.id)
     assert await pending(world, reward) == 490
     assert await world.row(RewardPolicy, reward.policy_id)
+
+
+@notices(*cuts("app.services.causes.handle", "cause.handled == cause.version"))
+async def what_was_looked_at_is_not_looked_at_again(world: World) -> None:
+    reward = await earned(world)
+    assert not await causes.handle(world.state, reward.order_id, world.service.clock())
+
+
+@notices(Cut("app.services.locks.lock_referrals", "session.get_bind().dialect.name == 'postgresql'", "False"))
+async def two_orders_of_a_day_see_each_other(world: World) -> None:
+    """The second one is looked at when the first has counted the day's rewards, and not booked its own yet."""
+    service = world.service
+    sale, inviter = await flash(service), await service.member()
+    policy_id = await policy(service, 5000, sale_id=sale.id, day_cap=490)
+    first, second = [await brought(service, inviter, sale) for _ in range(2)]
+    async with world.meanwhile("SELECT accounts.balance", causes.handle(world.state, second, service.clock())):
+        await causes.handle(world.state, first, service.clock())
+    async with world.database.snapshot() as session:
+        found = await session.exec(select(Reward.amount).where(Reward.policy_id == policy_id))
+        assert sorted(found.all()) == [0, 490]

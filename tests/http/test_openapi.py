@@ -32,7 +32,8 @@ EXAMPLES_PER_OPERATION = 10
 LATE, LATER = "2098-12-01T00:00:00Z", "2098-12-02T00:00:00Z"
 CANNOT_FAIL = {"livez", "readyz"}
 KEYED = {"open_group", "join_group", "buy", "buy_at_bargain", "create_payment", "refund_order"}
-UNDOCUMENTED = {"create_charge", "query_charge", "close_charge", "refund", "query_refund", "pay_by_form"}
+KEYED |= {"top_up_budget", "create_payout", "give_tip"}
+UNDOCUMENTED = {"create_charge", "query_charge", "close_charge", "refund", "query_refund", "pay_out", "pay_by_form"}
 """The cashier's own addresses, which the service and the page call."""
 PAGES = {"show_group_page", "show_sale_page", "return_from_cashier", "log_in", "log_out", "join"}
 PAGES |= {"pay_order", "make_own_link"}
