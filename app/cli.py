@@ -21,7 +21,7 @@ from app.gateways.database import SQLITE_FILE, DatabaseNotReady, database_url, o
 from app.gateways.valkey import FolderInUse
 from app.main import collect_less_garbage, create_app, in_front
 from app.services import operators
-from app.services.sample import SAMPLE_KEY, add_sample
+from app.services.sample import SAMPLE_KEY, add_sample, find_sample_invite
 from app.state import open_state
 from app.workers.loop import running_workers
 
@@ -169,13 +169,14 @@ async def _run_everything(settings: Settings) -> None:
         # uvicorn raises the signal again when it is done; it must not end us before everything is closed.
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: None)
-        greeting = asyncio.create_task(_greet(server, settings, SAMPLE_KEY if has_sample_key else None))
+        key, code = SAMPLE_KEY if has_sample_key else None, await find_sample_invite(state)
+        greeting = asyncio.create_task(_greet(server, settings, key, code))
         async with running_workers(state):
             await server.serve()
         greeting.cancel()
 
 
-async def _greet(server: uvicorn.Server, settings: Settings, key: str | None) -> None:
+async def _greet(server: uvicorn.Server, settings: Settings, key: str | None, code: str | None) -> None:
     while not server.started:  # noqa: ASYNC110 - uvicorn has no event for it
         await asyncio.sleep(0.05)
     url = settings.public_url.rstrip("/")
@@ -185,6 +186,7 @@ Kaituan 开团 is running; its data is in {settings.data}
 
   API documentation   {url}/docs
   Sales               {url}/v1/sales
+  A friend's link     {f"{url}/i/{code}" if code else "make one with `POST /v1/invites`"}
   Operator key        {key or "make one with `make key`"}   (header X-API-Key)
 
   In a second shell:  make demo{"" if settings.port == 8000 else f" URL={url}"}

@@ -55,8 +55,10 @@ def test_both_readmes_have_the_same_session() -> None:
     assert without_comments[0] == without_comments[1]
 
 
-async def test_the_sessions_in_the_readme_work_when_pasted(service: Service) -> None:
-    """The sale it picks is the oldest one, as after `make run`; here that is any group sale of three."""
+async def test_the_sessions_of_the_documents_work_when_pasted(service: Service, tmp_path: Path) -> None:
+    """Those of the README, and those that go on from them in `growing.md`. The sale it picks is the oldest one, as
+    after `make run`; here that is any group sale of three.
+    """
     text = (ROOT / "README.md").read_text()
     found, operators = SESSION.search(text), OPERATORS.search(text)
     assert found
@@ -66,6 +68,8 @@ async def test_the_sessions_in_the_readme_work_when_pasted(service: Service) -> 
     assert sale.id in session
     session += operators[1].replace(SAMPLE_KEY, service.operator_key)
     assert service.operator_key in session
+    session += "\n".join(re.findall("```sh\n(.*?)```", (DOCS / "growing.md").read_text(), re.DOTALL))
+    session += "op $URL/v1/ops/invariants | pick '[\"ok\"]'"
 
     async def work() -> None:
         while True:
@@ -83,6 +87,7 @@ async def test_the_sessions_in_the_readme_work_when_pasted(service: Service) -> 
             session,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
+            cwd=tmp_path,
             env=os.environ | {"URL": service.url},
         )
         output, errors = await shell.communicate()
@@ -95,5 +100,9 @@ async def test_the_sessions_in_the_readme_work_when_pasted(service: Service) -> 
     assert "confirmed" in lines
     assert any('"state":"live"' in line for line in lines), "the operator's sale is published"
     assert any('"state":"fulfilled"' in line for line in lines), "and the order shipped"
+    assert any('"balance":400' in line for line in lines), "who brought two buyers is rewarded"
+    assert any(line.startswith('<meta property="og:image"') for line in lines)
+    assert any(line.startswith("channel,chat,") for line in lines), "the figures come as CSV"
+    assert (tmp_path / "invite-qr.png").read_bytes().startswith(b"\x89PNG")
     assert "event: snapshot" in lines
     assert "event: end" in lines

@@ -398,8 +398,8 @@ INVARIANTS = [
                <> tips.amount""",
     ),
     Invariant(
-        "I19",
-        "nobody brings themselves",
+        "I19 code",
+        "no order names an invite of its own member's",
         """SELECT orders.id, orders.invite_code FROM orders JOIN invites ON invites.code = orders.invite_code
            WHERE invites.member_id = orders.member_id""",
     ),

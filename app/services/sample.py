@@ -1,24 +1,31 @@
-"""Sample data for development: a community, its tea, two sales, and an operator key that everybody knows."""
+"""Sample data for development: a community, its tea, two sales, a friend's invite, and an operator key that
+everybody knows.
+"""
 
 from datetime import timedelta
 
-from sqlmodel import select
+from sqlmodel import col, select
 
 from app.config import Environment
 from app.domain.keys import build_key
 from app.domain.operators import Scope
-from app.models import Sale
+from app.models import Invite, Member, Sale
 from app.schemas.communities import CommunityCreate
+from app.schemas.invites import InviteCreate
 from app.schemas.products import ProductCreate
 from app.schemas.sales import OfferCreate, SaleCreate
+from app.schemas.sessions import SessionCreate
 from app.services.communities import create_community
+from app.services.invites import create_invite
 from app.services.operators import create_key, has_key
 from app.services.products import create_product
 from app.services.sales import create_sale, publish_sale
+from app.services.sessions import create_session
 from app.state import State
 
 SAMPLE_KEY = build_key("DevelopmentOnlyKeyDoNotUseInProd")
 YEAR = timedelta(days=365)
+FRIEND = "lin.xiaoman"
 
 
 async def add_sample(state: State) -> bool:
@@ -75,6 +82,19 @@ async def add_sample(state: State) -> bool:
             offers=[OfferCreate(sku_id=small.id, price=3900, list_price=6900, stock=100_000)],
         ),
     ]
-    for sale in sales:
-        await publish_sale(state, (await create_sale(state, sale)).id)
+    published = [await publish_sale(state, (await create_sale(state, sale)).id) for sale in sales]
+    friend = await create_session(state, SessionCreate(provider="dev", code=FRIEND, name="林小满"))
+    await create_invite(state, friend.member.id, InviteCreate(sale_id=published[0].id, expires_at=now + YEAR))
     return True
+
+
+async def find_sample_invite(state: State) -> str | None:
+    """The code of the friend's invite, while it works."""
+    async with state.database.snapshot() as session:
+        found = await session.exec(
+            select(Invite.code)
+            .join(Member)
+            .where(Member.provider == "dev", Member.subject == FRIEND, col(Invite.expires_at) > state.clock())
+            .order_by(col(Invite.created_at))
+        )
+        return found.first()
