@@ -10,7 +10,7 @@ from typing import NamedTuple
 from app.domain.invites import InviteChannel
 
 DIGITS = 4
-FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+FORMULA_STARTS = tuple("=+-@\t\r＝＋－＠")
 
 
 class Cohort(StrEnum):

@@ -1,5 +1,6 @@
 """Pictures of products and invites. They are drawn when they are first asked for, and tell nobody who looks."""
 
+from enum import StrEnum
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request, status
@@ -44,10 +45,20 @@ LangQuery = Annotated[
 ]
 
 
-def drawn_as(media_type: str) -> dict[int | str, dict[str, Any]]:
+class Ending(StrEnum):
+    """What a picture of an invite is made as."""
+
+    PNG = "png"
+    SVG = "svg"
+
+
+MEDIA_TYPES = {Ending.PNG: PNG, Ending.SVG: SVG}
+
+
+def drawn_as(*media_types: str) -> dict[int | str, dict[str, Any]]:
     """The `responses` of a route that answers with a picture."""
     return {
-        200: {"description": "The picture 图片", "content": {media_type: BINARY}, "headers": ETAG},
+        200: {"description": "The picture 图片", "content": dict.fromkeys(media_types, BINARY), "headers": ETAG},
         304: {"description": "What you have is current 未变化", "headers": ETAG},
     }
 
@@ -122,118 +133,46 @@ async def show_picture(state: StateDep, product_id: ProductId, if_none_match: If
 
 
 @router.get(
-    "/v1/invites/{code}/qr.svg",
+    "/v1/invites/{code}/qr.{ending}",
     response_class=Response,
-    responses=drawn_as(SVG) | problems(*INVITE_ERRORS),
+    responses=drawn_as(PNG, SVG) | problems(*INVITE_ERRORS),
     dependencies=[Depends(limit_guesses)],
     tags=["invites"],
-    summary="QR code of an invite, as SVG 邀请二维码（SVG）",
+    summary="QR code of an invite 邀请二维码",
 )
-async def show_code_as_svg(
-    state: StateDep, code: InviteCode, size: SizeQuery = 300, if_none_match: IfNoneMatch = None
+async def show_code(
+    state: StateDep, code: InviteCode, ending: Ending, size: SizeQuery = 300, if_none_match: IfNoneMatch = None
 ) -> Response:
     """Leads to the invite's short link. To look at it is no tap."""
-    return await picture(state, await posters.sketch_code(state, code, size, svg=True), SVG, if_none_match)
+    sketch = await posters.sketch_code(state, code, size, svg=ending == Ending.SVG)
+    return await picture(state, sketch, MEDIA_TYPES[ending], if_none_match)
 
 
 @router.get(
-    "/v1/invites/{code}/qr.png",
+    "/v1/invites/{code}/{form}.{ending}",
     response_class=Response,
-    responses=drawn_as(PNG) | problems(*INVITE_ERRORS),
+    responses=drawn_as(PNG, SVG) | TO_SVG | problems(*INVITE_ERRORS),
     dependencies=[Depends(limit_guesses)],
     tags=["invites"],
-    summary="QR code of an invite, as PNG 邀请二维码（PNG）",
+    summary="Poster and chat preview of an invite 邀请海报与聊天预览图",
 )
-async def show_code_as_png(
-    state: StateDep, code: InviteCode, size: SizeQuery = 300, if_none_match: IfNoneMatch = None
+async def show_poster(
+    state: StateDep,
+    request: Request,
+    code: InviteCode,
+    form: Form,
+    ending: Ending,
+    lang: LangQuery = None,
+    if_none_match: IfNoneMatch = None,
 ) -> Response:
-    """As the SVG."""
-    return await picture(state, await posters.sketch_code(state, code, size, svg=False), PNG, if_none_match)
+    """`poster`: a phone's screen to save and send, with picture, price, how full the group is, until when, and QR
+    code. `preview`: 1200 × 630, as chats show it beside a link.
 
-
-async def _show(
-    state: State, request: Request, code: str, form: Form, lang: str | None, if_none_match: str | None, *, svg: bool
-) -> Response:
+    They show how things stand now, and what strangers may see; to look is no tap. The text of an SVG is in the
+    reader's font.
+    """
     tongue = lang or language(request.headers.get("accept-language"))
-    sketch = await posters.sketch_poster(state, code, form, tongue, svg=svg)
-    answer = await picture(state, sketch, SVG if svg else PNG, if_none_match, f"{form}.svg?lang={tongue}")
+    sketch = await posters.sketch_poster(state, code, form, tongue, svg=ending == Ending.SVG)
+    answer = await picture(state, sketch, MEDIA_TYPES[ending], if_none_match, f"{form}.svg?lang={tongue}")
     answer.headers["vary"] = "accept-language"
     return answer
-
-
-@router.get(
-    "/v1/invites/{code}/poster.png",
-    response_class=Response,
-    responses=drawn_as(PNG) | TO_SVG | problems(*INVITE_ERRORS),
-    dependencies=[Depends(limit_guesses)],
-    tags=["invites"],
-    summary="Poster of an invite, as PNG 邀请海报（PNG）",
-)
-async def show_poster_as_png(
-    state: StateDep,
-    request: Request,
-    code: InviteCode,
-    lang: LangQuery = None,
-    if_none_match: IfNoneMatch = None,
-) -> Response:
-    """A phone's screen to save and send: picture, price, how full the group is, until when, and QR code. It shows
-    how things stand now, and what strangers may see. To look at it is no tap.
-    """
-    return await _show(state, request, code, Form.POSTER, lang, if_none_match, svg=False)
-
-
-@router.get(
-    "/v1/invites/{code}/poster.svg",
-    response_class=Response,
-    responses=drawn_as(SVG) | problems(*INVITE_ERRORS),
-    dependencies=[Depends(limit_guesses)],
-    tags=["invites"],
-    summary="Poster of an invite, as SVG 邀请海报（SVG）",
-)
-async def show_poster_as_svg(
-    state: StateDep,
-    request: Request,
-    code: InviteCode,
-    lang: LangQuery = None,
-    if_none_match: IfNoneMatch = None,
-) -> Response:
-    """The same, with its text in a font of the reader's."""
-    return await _show(state, request, code, Form.POSTER, lang, if_none_match, svg=True)
-
-
-@router.get(
-    "/v1/invites/{code}/preview.png",
-    response_class=Response,
-    responses=drawn_as(PNG) | TO_SVG | problems(*INVITE_ERRORS),
-    dependencies=[Depends(limit_guesses)],
-    tags=["invites"],
-    summary="What a chat shows for an invite, as PNG 聊天预览图（PNG）",
-)
-async def show_preview_as_png(
-    state: StateDep,
-    request: Request,
-    code: InviteCode,
-    lang: LangQuery = None,
-    if_none_match: IfNoneMatch = None,
-) -> Response:
-    """1200 × 630, as Open Graph has it."""
-    return await _show(state, request, code, Form.PREVIEW, lang, if_none_match, svg=False)
-
-
-@router.get(
-    "/v1/invites/{code}/preview.svg",
-    response_class=Response,
-    responses=drawn_as(SVG) | problems(*INVITE_ERRORS),
-    dependencies=[Depends(limit_guesses)],
-    tags=["invites"],
-    summary="What a chat shows for an invite, as SVG 聊天预览图（SVG）",
-)
-async def show_preview_as_svg(
-    state: StateDep,
-    request: Request,
-    code: InviteCode,
-    lang: LangQuery = None,
-    if_none_match: IfNoneMatch = None,
-) -> Response:
-    """The same, with its text in a font of the reader's."""
-    return await _show(state, request, code, Form.PREVIEW, lang, if_none_match, svg=True)

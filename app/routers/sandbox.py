@@ -72,8 +72,11 @@ async def show_page(
 )
 async def pay_by_form(state: StateDep, request: Request, token: Token, back: Back = None) -> str:
     """The page's own button; leads back to the page, which shows what came of it."""
-    async with request.form(max_fields=20) as form:
-        filled = {name: value for name, value in form.items() if value not in {"", "0"}}
+    try:
+        async with request.form(max_fields=20) as form:
+            filled = {name: value for name, value in form.items() if value not in {"", "0"}}
+    except ValueError as error:  # in a character set that is none
+        raise BadRequest from error
     try:
         wish = Pay.model_validate_strings(filled)
     except ValidationError as error:

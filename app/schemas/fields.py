@@ -22,9 +22,14 @@ MAX_PAGE = 100
 FIRST_YEAR, LAST_YEAR = 2000, 2199
 
 
+TURNING = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+"""Marks that turn the direction of writing, of what follows them too."""
+
+
 def _printable(value: str) -> str:
-    if any(unicodedata.category(letter) in {"Cc", "Cs"} and letter not in "\n\t" for letter in value):
-        raise ValueError("must not contain control characters")
+    for letter in value:
+        if letter in TURNING or (unicodedata.category(letter) in {"Cc", "Cs"} and letter not in "\n\t"):
+            raise ValueError("must not contain control characters")
     return value
 
 
@@ -48,7 +53,9 @@ def _in_utc(value: datetime) -> datetime:
     return value.astimezone(UTC)
 
 
-PRINTABLE = Field(json_schema_extra={"pattern": "^[^\\x00-\\x08\\x0b-\\x1f\\x7f-\\x9f]*$"})
+PRINTABLE = Field(
+    json_schema_extra={"pattern": "^[^\\x00-\\x08\\x0b-\\x1f\\x7f-\\x9f\\u202a-\\u202e\\u2066-\\u2069]*$"}
+)
 Name = Annotated[
     str,
     StringConstraints(strip_whitespace=True, min_length=1, max_length=60),

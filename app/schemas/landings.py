@@ -1,6 +1,6 @@
 """What the forms of the landing page send."""
 
-import re
+import unicodedata
 from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -26,8 +26,13 @@ class LoginForm(SentForm):
 
     @property
     def account(self) -> str:
-        """The name as the `dev` provider's code."""
-        return re.sub(r"[^\w.@-]+", "-", self.name)
+        """The name as the `dev` provider's code: its letters and digits."""
+        return "".join(letter if letter in "_.@-" or _is_plain(letter) else "-" for letter in self.name)
+
+
+def _is_plain(letter: str) -> bool:
+    """Whether everybody takes it for a letter or a decimal digit."""
+    return unicodedata.category(letter) in {"Lu", "Ll", "Lt", "Lm", "Lo", "Mn", "Mc", "Nd"}
 
 
 class LogoutForm(SentForm):

@@ -1,5 +1,5 @@
 """Every row lock there is, and the order they are taken in: sale, then group, then order, then payment, then
-bargain; and of the book: member, then accounts.
+bargain; and of the book: member, then payout, then accounts.
 
 `key_share` leaves other transactions free to point at a locked row: a claim's foreign keys never wait for the
 operator who is changing its sale. On SQLite a transaction is alone from its beginning, and the locks are no more
@@ -19,7 +19,7 @@ from app.domain.bargains import RUNNING_BARGAIN_STATES
 from app.domain.groups import FINAL_GROUP_STATES
 from app.domain.orders import OrderState
 from app.gateways.bulk import among
-from app.models import Account, Bargain, Group, Member, Order, Payment, Sale
+from app.models import Account, Bargain, Group, Member, Order, Payment, Payout, Sale
 
 Row = TypeVar("Row", bound=SQLModel)
 
@@ -68,6 +68,14 @@ async def lock_member(session: AsyncSession, member_id: str) -> Member | None:
     """
     found = await session.exec(
         _locking(select(Member).where(Member.id == member_id)),
+    )
+    return found.one_or_none()
+
+
+async def lock_payout(session: AsyncSession, payout_id: str) -> Payout | None:
+    """Lock a payout, which two operators may decide on; None when there is no such payout."""
+    found = await session.exec(
+        _locking(select(Payout).where(Payout.id == payout_id)),
     )
     return found.one_or_none()
 

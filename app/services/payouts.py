@@ -21,7 +21,7 @@ from app.models import Payout
 from app.schemas.fields import Page
 from app.schemas.payouts import OperatorPayout, PayoutCreate, PayoutPublic
 from app.services import ledger
-from app.services.locks import lock_member
+from app.services.locks import lock_member, lock_payout
 from app.services.pages import read_page
 from app.services.transactions import Work, transaction
 from app.state import State
@@ -69,8 +69,7 @@ async def approve(state: State, payout_id: str) -> OperatorPayout:
     """Let a payout that waits go on. Raises `PayoutNotFound`, `PayoutNotWaiting`."""
     async with transaction(state, state.clock()) as work:
         payout = await _waiting(work, payout_id)
-        if await _move(work, payout, PayoutState.READY, due_at=work.now) is None:
-            raise PayoutNotWaiting(state=(await _again(work, payout)).state)
+        await _move(work, payout, PayoutState.READY, due_at=work.now)
     return _for_operators(payout)
 
 
@@ -78,21 +77,17 @@ async def reject(state: State, payout_id: str) -> OperatorPayout:
     """Give the money of a payout that waits back to its member. Raises `PayoutNotFound`, `PayoutNotWaiting`."""
     async with transaction(state, state.clock()) as work:
         payout = await _waiting(work, payout_id)
-        if await _move(work, payout, PayoutState.REJECTED) is None:
-            raise PayoutNotWaiting(state=(await _again(work, payout)).state)
+        await _move(work, payout, PayoutState.REJECTED)
         await _give_back(work, payout)
     return _for_operators(payout)
 
 
 async def _waiting(work: Work, payout_id: str) -> Payout:
-    payout = await work.session.get(Payout, payout_id)
+    payout = await lock_payout(work.session, payout_id)
     if payout is None:
         raise PayoutNotFound
-    return payout
-
-
-async def _again(work: Work, payout: Payout) -> Payout:
-    await work.session.refresh(payout)
+    if payout.state != PayoutState.WAITING:
+        raise PayoutNotWaiting(state=payout.state)
     return payout
 
 

@@ -17,6 +17,7 @@ from app.domain.errors import (
 from app.domain.ledger import AccountKey, AccountKind, check_balanced
 from app.domain.payouts import PayoutState, payout_fee
 from app.domain.tips import DAILY_TIPS
+from app.gateways.payments.payer import PayoutAnswer
 from app.models import Account, Payout, Posting
 from app.models import Member as MemberRow
 from app.schemas import sandbox as cashier
@@ -100,9 +101,7 @@ async def a_payout_is_asked_for_once_by_somebody(world: World) -> None:
 
 
 @notices(
-    *cuts(f"{PAYOUTS}.approve", "await _move(work, payout, PayoutState.READY, due_at=work.now) is None"),
-    *cuts(f"{PAYOUTS}.reject", "await _move(work, payout, PayoutState.REJECTED) is None"),
-    Cut(f"{PAYOUTS}._move", "PAYOUT_TRANSITIONS", ANY_PAYOUT),
+    *cuts(f"{PAYOUTS}._waiting", "payout.state != PayoutState.WAITING"),
 )
 async def an_operator_decides_on_a_payout_once(world: World) -> None:
     approved, rejected = [await payout(world, 60_000) for _ in range(2)]
@@ -112,6 +111,23 @@ async def an_operator_decides_on_a_payout_once(world: World) -> None:
         for decide in (payouts.approve, payouts.reject):
             with pytest.raises(PayoutNotWaiting):
                 await decide(world.state, payout_id)
+
+
+@notices(unlocked("lock_payout"))
+async def what_is_decided_on_is_locked(world: World) -> None:
+    payout_id = await payout(world, 60_000)
+    async with world.database.transaction() as session:
+        assert await locks.lock_payout(session, payout_id)
+        assert await world.is_locked(Payout, payout_id)
+
+
+@notices(Cut(f"{PAYOUTS}._move", "PAYOUT_TRANSITIONS", ANY_PAYOUT))
+async def the_provider_has_one_last_word(world: World) -> None:
+    payout_id = await payout(world)
+    assert await payouts.submit(world.state, payout_id, world.service.clock())
+    paid = await world.row(Payout, payout_id)
+    await payouts._finish(world.state, paid, PayoutAnswer("another"))
+    assert (await world.row(Payout, payout_id)).provider_ref == paid.provider_ref != "another"
 
 
 @notices(

@@ -1,6 +1,7 @@
 """Every route of the application, read from the application itself: a new route is tested without being named."""
 
 import copy
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,6 +19,8 @@ PLACEHOLDERS = {
     "code": "7Yp2KqXw3N",
     "provider": "sandbox",
     "token": "a" * 24,
+    "form": "poster",
+    "ending": "svg",
     "path": "nothing.css",
 }
 FILE_ROUTES = {"put_picture"}
@@ -39,7 +42,7 @@ class Route:
     @cached_property
     def variables(self) -> list[str]:
         """The names in its path."""
-        return [part[1:-1].partition(":")[0] for part in self.path.split("/") if part.startswith("{")]
+        return re.findall(r"{(\w+)", self.path)
 
     @cached_property
     def body_schema(self) -> dict[str, Any] | None:
