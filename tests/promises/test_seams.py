@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from app.services.causes import note
+from app.services.causes import handle, note
 from app.services.transactions import transaction
 from tests.promises.money import code, policy, rewards
 from tests.promises.test_referrals import brought_by, conclude, invite, log_in
@@ -49,6 +49,18 @@ async def test_nobody_earns_by_what_was_bought_before_they_came(service: Service
     service.clock.advance(3600)
     await service.tick()  # the first group succeeds, and a part of its price goes back
     assert [row["order_id"] for row in await rewards(service, policy_id)] == [second]
+    assert await service.violations() == []
+
+
+async def test_an_order_that_is_looked_at_late_is_nobodys_who_came_after_it(service: Service) -> None:
+    sale = await service.sale()
+    policy_id = await policy(service, sale_id=sale.id)
+    inviter, buyer = await service.members(2)
+    _, early = await opened(buyer, sale)
+    _, later = await opened(buyer, sale, invite_code=await code(inviter, sale))
+    for order_id in (later, early):
+        await handle(service.state, order_id, service.clock())
+    assert [row["order_id"] for row in await rewards(service, policy_id)] == [later]
     assert await service.violations() == []
 
 
