@@ -7,7 +7,7 @@ from sqlmodel import col, or_, select
 
 from app.domain.orders import PAID_SEAT_STATES
 from app.domain.referrals import AttributionRules, RefusalReason, Touched, TouchKind, choose
-from app.models import Invite, Order, Referral, Refusal, Sale, Touch, Use
+from app.models import Group, Invite, Order, Referral, Refusal, Sale, Touch, Use
 from app.services.branches import Direction, Step, Walk, read_steps
 from app.services.touches import note_code
 from app.services.transactions import Work
@@ -81,7 +81,7 @@ async def _touches(work: Work, order: Order, sale: Sale, *, lasting: bool) -> di
         statement = statement.where(
             or_(
                 col(Invite.sale_id) == sale.id,
-                col(Invite.group_id) == order.group_id,
+                select(Group.id).where(Group.id == Invite.group_id, Group.sale_id == sale.id).exists(),
                 col(Invite.community_id) == sale.community_id,
                 col(Invite.code) == order.invite_code,
             )

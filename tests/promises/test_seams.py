@@ -5,7 +5,7 @@ from typing import Any
 from app.services.causes import handle, note
 from app.services.transactions import transaction
 from tests.promises.money import code, policy, rewards
-from tests.promises.test_referrals import brought_by, conclude, invite, log_in
+from tests.promises.test_referrals import brought_by, conclude, invite, log_in, tap
 from tests.service import Member, Sale, Service
 
 LADDER: dict[str, Any] = {"group_size": 4, "min_size": 2, "ladder": [(3, 4500)]}
@@ -94,3 +94,20 @@ async def test_nobody_is_brought_by_what_is_learnt_later(service: Service) -> No
     await look_again(service, order_id)
     assert await brought_by(service, sale.id, buyer) is None
     assert await rewards(service, policy_id) == []
+
+
+async def test_an_invite_to_a_group_brings_who_opens_another_one_beside_it(service: Service) -> None:
+    sale = await service.sale(group_size=2)
+    leader, second, late, stranger = await service.members(4)
+    group_id, _ = await opened(leader, sale)
+    made = await invite(service, leader, group_id=group_id)
+    await tap(service, late, made)
+    await joined(second, sale, group_id)
+    await opened(late, sale)
+    await conclude(service)
+    assert await brought_by(service, sale.id, late) == leader.id
+    elsewhere = await service.sale(group_size=2)
+    await tap(service, stranger, made)
+    await opened(stranger, elsewhere)
+    await conclude(service)
+    assert await brought_by(service, elsewhere.id, stranger) is None
