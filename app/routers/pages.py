@@ -114,9 +114,9 @@ async def check_site(state: StateDep, request: Request) -> None:
         raise CrossSite
 
 
-async def look_at_invite(state: StateDep, code: InviteCode) -> InviteLanding:
+async def look_at_invite(state: StateDep, request: Request, code: InviteCode) -> InviteLanding:
     """The invite whose page one is on. Raises what opening it raises."""
-    return await invites.open_invite(state, code, None, None, is_tap=False)
+    return await invites.open_invite(state, code, None, _member_in(state, request), is_tap=False, goes_on=True)
 
 
 InviteDep = Annotated[InviteLanding, Depends(look_at_invite)]
@@ -156,7 +156,7 @@ async def show_landing(
     visitor_token = _visitor_in(state, request) if viewer_id is None else None
     reader = reader_of(request.headers.get("accept"), request.headers.get("user-agent"))
     is_tap = reader == Reader.PERSON and not _comes_from_us(state, request)
-    invite = await invites.open_invite(state, code, visitor_token, viewer_id, is_tap=is_tap)
+    invite = await invites.open_invite(state, code, visitor_token, viewer_id, is_tap=is_tap, goes_on=True)
     landing = await landings.gather(state, invite, viewer_id, sale_id=sale_id, group_id=group_id)
     public_url = state.settings.public_url.rstrip("/")
     tongue = language(request.headers.get("accept-language"))

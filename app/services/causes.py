@@ -38,8 +38,10 @@ async def handle(state: State, order_id: str, now: datetime) -> bool:
         if cause.handled == cause.version:
             return False
         order = await work.session.get_one(Order, order_id)
-        referral = await referrals.bind(state, work, order)
-        await rewards.settle(work, order, referral)
+        if cause.handled:  # who brought the buyer and who is rewarded has been decided
+            await rewards.adjust(work, order)
+        else:
+            await rewards.accrue(work, order, await referrals.bind(state, work, order))
         await work.session.exec(
             update(Cause)
             .where(col(Cause.order_id) == order_id)

@@ -21,9 +21,10 @@ from app.domain.errors import (
 from app.domain.groups import FINAL_GROUP_STATES
 from app.domain.invites import MAX_INVITES_A_DAY, check_usable, find_expiry
 from app.domain.members import mask_name
+from app.domain.orders import ACTIVE_ORDER_STATES
 from app.domain.referrals import TouchKind
 from app.domain.sales import SaleState
-from app.models import Community, Group, Invite, Member, Referral, Touch, Use
+from app.models import Community, Group, Invite, Member, Order, Referral, Touch, Use
 from app.schemas.fields import Page
 from app.schemas.invites import InviteCreate, InviteLanding, InviteMine, InvitePublic
 from app.services.terms import forget_invite, published_sale
@@ -80,10 +81,17 @@ async def create_invite(state: State, member_id: str, body: InviteCreate) -> Inv
 
 
 async def open_invite(
-    state: State, code: str, visitor_token: str | None, viewer_id: str | None, *, is_tap: bool = True
+    state: State,
+    code: str,
+    visitor_token: str | None,
+    viewer_id: str | None,
+    *,
+    is_tap: bool = True,
+    goes_on: bool = False,
 ) -> InviteLanding:
     """What somebody who taps the link learns; the tap is recorded as a member's, or as a visitor's: a new one
-    without a token. Who only looks at it, or goes on from it, does not tap it.
+    without a token. Who only looks at it, or goes on from it, does not tap it. On a page (`goes_on`) a member who
+    has bought by an invite goes on from it when it is over.
 
     Raises `VisitorInvalid`, `InviteNotFound` and those of `check_usable`.
     """
@@ -95,9 +103,10 @@ async def open_invite(
     else:
         visitor_id, visitor_token = issue_visitor(state)
     async with transaction(state, now) as work:
-        invite = await _usable(work, code, viewer_id)
+        has_bought = goes_on and viewer_id is not None and await _has_bought(work, code, viewer_id)
+        invite = await (read_invite(work.session, code) if has_bought else _usable(work, code, viewer_id))
         inviter = await work.session.get_one(Member, invite.member_id)
-        if is_tap:
+        if is_tap and not has_bought:
             await _touch(state, work, invite, visitor_id, viewer_id, TouchKind.LINK)
     if invite.group_id is not None:
         target = f"/v1/groups/{invite.group_id}"
@@ -214,6 +223,21 @@ async def _usable(work: Work, code: str, member_id: str | None) -> Invite:
         used_up_at = invite.used_up_at if brought.first() is None else None
     check_usable(expires_at=invite.expires_at, revoked_at=invite.revoked_at, used_up_at=used_up_at, now=work.now)
     return invite
+
+
+async def _has_bought(work: Work, code: str, member_id: str) -> bool:
+    """Whether a member has an order that was claimed with an invite, or a place in the group it is to."""
+    to_group = select(Invite.group_id).where(Invite.code == code).scalar_subquery()
+    found = await work.session.exec(
+        select(Order.id)
+        .where(
+            Order.member_id == member_id,
+            col(Order.state).in_(ACTIVE_ORDER_STATES),
+            or_(col(Order.invite_code) == code, col(Order.group_id) == to_group),
+        )
+        .limit(1),
+    )
+    return found.first() is not None
 
 
 async def read_invite(session: AsyncSession, code: str) -> Invite:

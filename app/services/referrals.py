@@ -7,7 +7,7 @@ from sqlmodel import col, or_, select
 
 from app.domain.orders import PAID_SEAT_STATES
 from app.domain.referrals import AttributionRules, RefusalReason, Touched, TouchKind, choose
-from app.models import Invite, Order, Referral, Refusal, Sale, Touch, Use
+from app.models import Group, Invite, Order, Referral, Refusal, Sale, Touch, Use
 from app.services.branches import Direction, Step, Walk, read_steps
 from app.services.touches import note_code
 from app.services.transactions import Work
@@ -18,17 +18,19 @@ LONGEST_CIRCLE = 5_000
 
 
 async def bind(state: State, work: Work, order: Order) -> Referral | None:
-    """Who brought the member of an order; bound now, if they were not brought before and the order is paid. The
-    caller holds `lock_referrals`.
+    """Who brought the member of a paid order; bound now, if they were not brought before. Nobody, when they came by
+    the invite only after they had paid. The caller holds `lock_referrals`.
     """
     sale = await work.session.get_one(Sale, order.sale_id)
     rules = AttributionRules(**sale.attribution)
     scope = rules.scope(sale.id)
     if order.invite_code is not None:
         await note_code(state, work, order)
+    if order.state not in PAID_SEAT_STATES or order.paid_at is None:
+        return None
     bound = await work.session.get(Referral, (scope, order.member_id))
-    if bound is not None or order.state not in PAID_SEAT_STATES or order.paid_at is None:
-        return bound
+    if bound is not None:
+        return bound if bound.touched_at <= order.paid_at else None
     touches = await _touches(work, order, sale, lasting=rules.lasting)
     chosen = choose(list(touches), rules, order.member_id, order.paid_at)
     if chosen is None:
@@ -79,7 +81,7 @@ async def _touches(work: Work, order: Order, sale: Sale, *, lasting: bool) -> di
         statement = statement.where(
             or_(
                 col(Invite.sale_id) == sale.id,
-                col(Invite.group_id) == order.group_id,
+                select(Group.id).where(Group.id == Invite.group_id, Group.sale_id == sale.id).exists(),
                 col(Invite.community_id) == sale.community_id,
                 col(Invite.code) == order.invite_code,
             )

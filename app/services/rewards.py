@@ -1,7 +1,7 @@
 """Rewards: what orders earn those who brought the buyer, lead the group, or cut the price.
 
 Everything here happens in one lane, under the lock of what is concluded from orders. An order is looked at as it is
-now, and its rewards are brought to what they should be: looking twice changes nothing.
+now: the first look rewards, later ones only bring that down to what is kept. Looking twice changes nothing.
 """
 
 from collections.abc import Sequence
@@ -46,11 +46,16 @@ class Beneficiary(NamedTuple):
     via_id: str | None = None
 
 
-async def settle(work: Work, order: Order, referral: Referral | None) -> None:
-    """Bring the rewards of an order to what they should be, from what is kept of its payment.
+async def accrue(work: Work, order: Order, referral: Referral | None) -> None:
+    """Reward everybody who earns by an order that is looked at for the first time. The lane is locked."""
+    kept = await _kept(work, order)
+    if kept:
+        for policy in await _policies(work, order):
+            await _accrue(work, policy, order, kept, await _beneficiaries(work, policy, order, referral))
 
-    The lane is locked.
-    """
+
+async def adjust(work: Work, order: Order) -> None:
+    """Bring the rewards of an order to what is kept of its payment. The lane is locked."""
     kept = await _kept(work, order)
     found = await work.session.exec(
         select(Reward)
@@ -64,10 +69,6 @@ async def settle(work: Work, order: Order, referral: Referral | None) -> None:
     await _lock_matured(work, [reward for rows in rewards.values() for reward in rows])
     for policy_id, rows in rewards.items():
         await _adjust(work, await work.session.get_one(RewardPolicy, policy_id), rows, kept)
-    if kept:
-        for policy in await _policies(work, order):
-            if policy.id not in rewards:
-                await _accrue(work, policy, order, kept, await _beneficiaries(work, policy, order, referral))
 
 
 async def _lock_matured(work: Work, rewards: Sequence[Reward]) -> None:
