@@ -93,6 +93,13 @@ class Settings(BaseSettings):
         le=100_000,
         description="The same for an address; many members may share one",
     )
+    address_drawings_per_second: float = Field(
+        default=3,
+        ge=0,
+        le=1000,
+        description="Posters, previews and QR codes an address may have drawn in each process, 30 in a row; what is"
+        " kept does not count; 0: no limit",
+    )
     invite_misses_per_second: float = Field(
         default=0.2,
         ge=0,

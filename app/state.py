@@ -29,6 +29,7 @@ SALES_READ_AT_ONCE = 2
 BURST_SECONDS = 4
 """How much of a rate limit may be used up at once."""
 INVITE_MISSES_IN_A_ROW = 30
+DRAWINGS_IN_A_ROW = 30
 Key = TypeVar("Key", bound=Hashable)
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -47,6 +48,7 @@ class State:
     clock: Callable[[], datetime]
     member_claims: Limiter
     address_claims: Limiter
+    address_drawings: Limiter
     invite_misses: Limiter
     """Codes of invites there are not, by the address that asks for them."""
     payer: PayoutProvider | None = None
@@ -158,6 +160,7 @@ async def open_state(
             clock=clock,
             member_claims=_limiter(settings.member_claims_per_second),
             address_claims=_limiter(settings.address_claims_per_second),
+            address_drawings=Limiter(settings.address_drawings_per_second, DRAWINGS_IN_A_ROW),
             invite_misses=Limiter(settings.invite_misses_per_second, INVITE_MISSES_IN_A_ROW),
         )
         stack.push_async_callback(state.drain)

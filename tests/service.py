@@ -289,6 +289,7 @@ async def running_service(database_url: str, redis_url: str, data: Path) -> Asyn
         member_claims_per_second=0,
         address_claims_per_second=0,
         invite_misses_per_second=0,
+        address_drawings_per_second=0,
     )
     async with open_database(database_url, 1) as database:
         await database.migrate()

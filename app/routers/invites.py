@@ -99,7 +99,6 @@ async def type_code(state: StateDep, member_id: MemberDep, code: InviteCode) -> 
         200: {"content": {"text/html": {"schema": {"type": "string"}}}},
         **problems(TokenInvalid, TokenExpired, VisitorInvalid, *INVITE_ERRORS),
     },
-    dependencies=[Depends(limit_guesses)],
     openapi_extra={"security": [{}]},  # besides the member's: a stranger may tap, too
     summary="Tap an invite 打开邀请",
 )

@@ -1,6 +1,7 @@
 """How often a member and an address may claim."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from typing import Annotated
 
 from fastapi import Depends, Request
@@ -50,11 +51,11 @@ async def get_claim_headers(state: StateDep, member_id: MemberDep, request: Requ
     return headers
 
 
-async def limit_guesses(state: StateDep, request: Request) -> AsyncIterator[None]:
+@contextmanager
+def counting_misses(state: State, address: str) -> Iterator[None]:
     """Let nobody guess codes: an address that asked for too many that do not exist waits before it may ask for any.
     Raises `RateLimited`.
     """
-    address = address_in(request.scope)
     if seconds := state.invite_misses.wait(address):
         raise RateLimited(retry_after_seconds=seconds)
     try:
@@ -62,6 +63,12 @@ async def limit_guesses(state: StateDep, request: Request) -> AsyncIterator[None
     except InviteNotFound:
         state.invite_misses.ask(address)
         raise
+
+
+async def limit_guesses(state: StateDep, request: Request) -> AsyncIterator[None]:
+    """The same for one request. Raises `RateLimited`."""
+    with counting_misses(state, address_in(request.scope)):
+        yield
 
 
 ClaimHeadersDep = Annotated[dict[str, str], Depends(get_claim_headers)]

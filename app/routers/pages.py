@@ -21,7 +21,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
 from starlette.templating import Jinja2Templates
 
-from app.deps import StateDep
+from app.deps import StateDep, get_state
 from app.domain.errors import (
     BadRequest,
     BodyTooLarge,
@@ -29,11 +29,12 @@ from app.domain.errors import (
     InternalError,
     InvalidRequest,
     KaituanError,
+    TokenInvalid,
     UnavailableError,
 )
 from app.domain.readers import HTML, Reader, reader_of
 from app.models import new_id
-from app.routers.limits import address_in, count_claim
+from app.routers.limits import address_in, count_claim, counting_misses
 from app.routers.problems import BODY_LIMIT_BYTES, language, refusal_of, status_of
 from app.schemas.fields import GroupId, InviteCode, OrderId, SaleId
 from app.schemas.groups import ClaimAnswer, ClaimCreate
@@ -76,14 +77,20 @@ class PageRoute(APIRoute):
         handle = super().get_route_handler()
 
         async def shown(request: Request) -> Response:
+            state = await get_state(request)
             try:
-                return await handle(request)
+                # Here and not in a dependency, which would not hear of what has become a page.
+                with counting_misses(state, address_in(request.scope)):
+                    return await handle(request)
             except REFUSALS as error:
                 refusal = _refusal(error)
-                if HTML not in request.headers.get("accept", "") or isinstance(refusal, InternalError):
+                if HTML not in request.headers.get("accept", "").lower() or isinstance(refusal, InternalError):
                     raise
                 told = {"refusal": refusal, "is_unsure": isinstance(refusal, UnavailableError)}
-                return show_page(request, "refusal.html", told, status_of(type(refusal)))
+                page = show_page(request, "refusal.html", told, status_of(type(refusal)))
+                if isinstance(refusal, TokenInvalid):
+                    page.delete_cookie(SESSION, path=COOKIE_PATH)
+                return page
 
         return shown
 
@@ -144,6 +151,9 @@ async def return_from_cashier(
     member_id = _member_in(state, request)
     if member_id is None:
         return _to(f"/i/{code}#join")
+    _, refusal = count_claim(state, member_id, address_in(request.scope))
+    if refusal is not None:
+        raise refusal
     group_id = await landings.settle_payments(state, member_id, order_id)
     return _to(f"/i/{code}" if invite.group_id == group_id else f"/i/{code}/groups/{group_id}")
 
@@ -155,7 +165,8 @@ async def show_landing(
     viewer_id = _member_in(state, request)
     visitor_token = _visitor_in(state, request) if viewer_id is None else None
     reader = reader_of(request.headers.get("accept"), request.headers.get("user-agent"))
-    is_tap = reader == Reader.PERSON and not _comes_from_us(state, request)
+    ahead = "sec-purpose" in request.headers  # a browser that only guesses
+    is_tap = reader == Reader.PERSON and not ahead and not _comes_from_us(state, request)
     invite = await invites.open_invite(state, code, visitor_token, viewer_id, is_tap=is_tap, goes_on=True)
     landing = await landings.gather(state, invite, viewer_id, sale_id=sale_id, group_id=group_id)
     public_url = state.settings.public_url.rstrip("/")

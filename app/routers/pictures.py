@@ -17,7 +17,7 @@ from app.domain.errors import (
 )
 from app.domain.operators import Scope
 from app.gateways.drawing import ACCEPTED
-from app.routers.limits import limit_guesses
+from app.routers.limits import address_in, limit_guesses
 from app.routers.problems import language, problems
 from app.routers.shown import ETAG, IfNoneMatch, has_tag
 from app.schemas.fields import InviteCode, ProductId
@@ -39,7 +39,7 @@ SECONDS_KEPT = 30
 """How long a browser or a chat shows a picture without asking whether it has changed."""
 NOTHING_FROM_ELSEWHERE = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; sandbox"
 BINARY = {"schema": {"type": "string", "format": "binary"}}
-SizeQuery = Annotated[int, Query(ge=100, le=1200, description="Pixels on each side 边长（像素）")]
+SizeQuery = Annotated[int, Query(ge=100, le=1200, multiple_of=50, description="Pixels on each side 边长（像素）")]
 LangQuery = Annotated[
     str | None, Query(pattern="^(zh|en)$", description="`zh` or `en`, before `Accept-Language` 语言")
 ]
@@ -67,6 +67,17 @@ TO_SVG: dict[int | str, dict[str, Any]] = {
     307: {"description": "To the same as SVG: no font of the server has the letters 服务器缺少所需字体，改用 SVG"}
 }
 INVITE_ERRORS = InviteNotFound, InviteExpired, InviteRevoked, RateLimited
+
+
+async def drawn_for(
+    state: State, request: Request, sketch: Sketch, media_type: str, if_none_match: str | None, instead: str = ""
+) -> Response:
+    """The same for anybody who asks, and not too many for one address. Raises `RateLimited`."""
+    if sketch.seen not in state.drawings and not has_tag(sketch.etag, if_none_match):
+        allowance = state.address_drawings.ask(address_in(request.scope))
+        if allowance is not None and allowance.retry_seconds:
+            raise RateLimited(retry_after_seconds=allowance.retry_seconds)
+    return await picture(state, sketch, media_type, if_none_match, instead)
 
 
 async def picture(
@@ -141,11 +152,16 @@ async def show_picture(state: StateDep, product_id: ProductId, if_none_match: If
     summary="QR code of an invite 邀请二维码",
 )
 async def show_code(
-    state: StateDep, code: InviteCode, ending: Ending, size: SizeQuery = 300, if_none_match: IfNoneMatch = None
+    state: StateDep,
+    request: Request,
+    code: InviteCode,
+    ending: Ending,
+    size: SizeQuery = 300,
+    if_none_match: IfNoneMatch = None,
 ) -> Response:
     """Leads to the invite's short link. To look at it is no tap."""
     sketch = await posters.sketch_code(state, code, size, svg=ending == Ending.SVG)
-    return await picture(state, sketch, MEDIA_TYPES[ending], if_none_match)
+    return await drawn_for(state, request, sketch, MEDIA_TYPES[ending], if_none_match)
 
 
 @router.get(
@@ -173,6 +189,7 @@ async def show_poster(
     """
     tongue = lang or language(request.headers.get("accept-language"))
     sketch = await posters.sketch_poster(state, code, form, tongue, svg=ending == Ending.SVG)
-    answer = await picture(state, sketch, MEDIA_TYPES[ending], if_none_match, f"{form}.svg?lang={tongue}")
+    instead = f"{form}.svg?lang={tongue}"
+    answer = await drawn_for(state, request, sketch, MEDIA_TYPES[ending], if_none_match, instead)
     answer.headers["vary"] = "accept-language"
     return answer

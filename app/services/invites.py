@@ -28,7 +28,7 @@ from app.models import Community, Group, Invite, Member, Order, Referral, Touch,
 from app.schemas.fields import Page
 from app.schemas.invites import InviteCreate, InviteLanding, InviteMine, InvitePublic
 from app.services.terms import forget_invite, published_sale
-from app.services.touches import touch
+from app.services.touches import is_somebody, touch
 from app.services.transactions import Work, transaction
 from app.services.visitors import issue_visitor, read_visitor
 from app.state import State
@@ -93,7 +93,7 @@ async def open_invite(
     without a token. Who only looks at it, or goes on from it, does not tap it. On a page (`goes_on`) a member who
     has bought by an invite goes on from it when it is over.
 
-    Raises `VisitorInvalid`, `InviteNotFound` and those of `check_usable`.
+    Raises `VisitorInvalid`, `TokenInvalid`, `InviteNotFound` and those of `check_usable`.
     """
     now = state.clock()
     if visitor_token is not None:
@@ -103,6 +103,10 @@ async def open_invite(
     else:
         visitor_id, visitor_token = issue_visitor(state)
     async with transaction(state, now) as work:
+        if viewer_id is not None and await work.session.get(Member, viewer_id) is None:
+            raise TokenInvalid
+        if viewer_id is None and await is_somebody(work, visitor_id):
+            visitor_id, visitor_token = issue_visitor(state)
         has_bought = goes_on and viewer_id is not None and await _has_bought(work, code, viewer_id)
         invite = await (read_invite(work.session, code) if has_bought else _usable(work, code, viewer_id))
         inviter = await work.session.get_one(Member, invite.member_id)

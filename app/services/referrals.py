@@ -19,20 +19,21 @@ LONGEST_CIRCLE = 5_000
 
 async def bind(state: State, work: Work, order: Order) -> Referral | None:
     """Who brought the member of a paid order; bound now, if they were not brought before. Nobody, when they came by
-    the invite only after they had paid. The caller holds `lock_referrals`.
+    the invite only after they had ordered: when we hear of their payment depends on others. The caller holds
+    `lock_referrals`.
     """
     sale = await work.session.get_one(Sale, order.sale_id)
     rules = AttributionRules(**sale.attribution)
     scope = rules.scope(sale.id)
     if order.invite_code is not None:
         await note_code(state, work, order)
-    if order.state not in PAID_SEAT_STATES or order.paid_at is None:
+    if order.state not in PAID_SEAT_STATES:
         return None
     bound = await work.session.get(Referral, (scope, order.member_id))
     if bound is not None:
-        return bound if bound.touched_at <= order.paid_at else None
+        return bound if bound.touched_at <= order.created_at else None
     touches = await _touches(work, order, sale, lasting=rules.lasting)
-    chosen = choose(list(touches), rules, order.member_id, order.paid_at)
+    chosen = choose(list(touches), rules, order.member_id, order.created_at)
     if chosen is None:
         return None
     circle = await _find_circle(work, scope, chosen.inviter_id, order.member_id)

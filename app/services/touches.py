@@ -1,7 +1,7 @@
 """Touches: who came by which invite, as a visitor or as a member."""
 
 from sqlalchemy import String, func, literal, or_, update
-from sqlmodel import col
+from sqlmodel import col, select
 
 from app.domain.referrals import TouchKind
 from app.models import Order, Touch
@@ -59,6 +59,14 @@ async def note_code(state: State, work: Work, order: Order) -> None:
             last_at=order.created_at,
         ),
     )
+
+
+async def is_somebody(work: Work, visitor_id: str) -> bool:
+    """Whether a member has logged in as this visitor: whoever comes without logging in is another."""
+    found = await work.session.exec(
+        select(Touch.code).where(Touch.visitor_id == visitor_id, col(Touch.member_id).is_not(None)).limit(1),
+    )
+    return found.first() is not None
 
 
 async def adopt(work: Work, visitor_id: str, member_id: str) -> None:

@@ -160,6 +160,6 @@ def test_a_median_has_as_many_on_either_side(numbers: list[int]) -> None:
 
 
 def test_a_text_is_no_formula() -> None:
-    for text in ("=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1"):
+    for text in ("=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "＝1", "＋1", "－1", "＠x"):
         assert cell(text) == f"'{text}"
     assert [cell(value) for value in ("张三", -5, 0.25, None)] == ["张三", "-5", "0.25", ""]

@@ -286,3 +286,15 @@ async def a_member_is_brought_once(world: World) -> None:
     async with world.meanwhile("flush", conclude(orders[0])):
         await conclude(orders[1])
     assert await world.count("referrals WHERE scope = :id", id=sale.id) == 1
+
+
+@notices(
+    *cuts(
+        f"{INVITES}.open_invite",
+        "viewer_id is not None and await work.session.get(Member, viewer_id) is None",
+    )
+)
+async def a_member_who_is_not_there_does_not_tap(world: World) -> None:
+    code = await invite(world.service, world.me, sale_id=world.sale.id)
+    with pytest.raises(TokenInvalid):
+        await invites.open_invite(world.state, code, None, f"mem_{'0' * 32}")

@@ -42,3 +42,12 @@ async def test_a_page_that_is_over_says_so(service: Service) -> None:
     assert (reply.status_code, reply.json()["code"]) == (410, "payment_closed")
     missing = await service.http.get(f"{service.url}/sandbox/pay/{'x' * 24}")
     assert (missing.status_code, missing.json()["code"]) == (404, "payment_not_found")
+
+
+async def test_a_form_in_no_character_set_is_refused(service: Service) -> None:
+    sale, member = await service.sale(), await service.member()
+    url = await member.start_payment((await member.open(sale)).json()["order"]["id"])
+    body = b'--x\r\ncontent-disposition: form-data; name="payer"\r\n\r\na\r\n--x--\r\n'
+    kind = {"content-type": "multipart/form-data; boundary=x; charset=undefined"}
+    reply = await service.http.post(f"{url}/form", content=body, headers=kind)
+    assert (reply.status_code, reply.json()["code"]) == (400, "bad_request")

@@ -697,3 +697,25 @@ def test_colours_can_be_told_apart() -> None:
         for ink, ground in [*pairs, ("on-brand", "brand"), ("good", "good-tint"), ("ink", "good-tint")]:
             bright, dim = sorted((luminance(colours[ink]), luminance(colours[ground])), reverse=True)
             assert (bright + 0.05) / (dim + 0.05) >= 4.5, (ink, ground)
+
+
+@pytest.mark.parametrize("name", ["½", "② ①", "张三 Z.", "e\u0301", "Ⅷ"])
+async def test_whatever_name_one_has_one_is_let_in(service: Service, name: str) -> None:
+    _, _, _, code = await led(service)
+    async with friend(service, code) as person:
+        await person.log_in(name)
+
+
+async def test_a_name_that_turns_the_line_around_is_refused(service: Service) -> None:
+    _, _, _, code = await led(service)
+    async with friend(service, code) as person:
+        assert (await person.send("login", name="ab\u202ecd")).status_code == 422
+
+
+async def test_what_a_browser_asks_for_ahead_is_no_tap(service: Service) -> None:
+    _, _, _, code = await led(service)
+    async with friend(service, code) as person:
+        assert (await person.look(**{"sec-purpose": "prefetch;prerender"})).status_code == 200
+        assert await touches(service, code) == []
+        await person.look()
+    assert len(await touches(service, code)) == 1

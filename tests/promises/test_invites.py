@@ -1,9 +1,11 @@
 """Invites bring friends in, and say who brought whom."""
 
+from dataclasses import replace
 from datetime import timedelta
 from secrets import token_hex
 from uuid import uuid4
 
+import jwt
 from sqlmodel import select
 
 from app.domain.invites import MAX_INVITES_A_DAY
@@ -12,6 +14,8 @@ from app.models import Invite, Referral
 from app.schemas.invites import InviteCreate
 from app.services import invites
 from app.services.invites import ALPHABET, CODE_LENGTH
+from app.services.sessions import AUDIENCE
+from app.services.tokens import ALGORITHM, ISSUER
 from tests.service import Member, Service, gather_limited
 
 
@@ -195,9 +199,60 @@ async def test_codes_are_not_guessed(service: Service) -> None:
         replies = [await service.http.get(f"/i/{token_hex(5)}") for _ in range(4)]
         replies += [await friend.post(f"/v1/invites/{token_hex(5)}/touches") for _ in range(3)]
         assert [reply.status_code for reply in replies] == [404] * 5 + [429] * 2
+        service.state.invite_misses = Limiter(0.01, 5)
+        pages = {"accept": "text/html"}
+        replies = [await service.http.get(f"/i/{token_hex(5)}", headers=pages) for _ in range(3)]
+        replies += [await service.http.post(f"/i/{token_hex(5)}/logout", headers=pages) for _ in range(3)]
+        replies.append(await service.http.get(f"/i/{token_hex(5)}/sales/{sale.id}", headers=pages))
+        assert [reply.status_code for reply in replies] == [404] * 5 + [429] * 2, "pages are no way around it"
         for reply in (await service.http.get(f"/i/{code}"), await friend.post(f"/v1/invites/{code}/touches")):
             assert (reply.status_code, reply.json()["code"]) == (429, "rate_limited")
             assert 90 <= int(reply.headers["retry-after"]) <= 100
     finally:
         service.state.invite_misses = misses
     assert len(ALPHABET) ** CODE_LENGTH == 57**10
+
+
+async def test_who_comes_after_somebody_has_logged_in_is_another_visitor(service: Service) -> None:
+    sale, other = await service.sale(), await service.sale()
+    inviter = await service.member()
+    first, second = [
+        (await inviter.post("/v1/invites", {"sale_id": place.id})).json()["code"] for place in (other, sale)
+    ]
+    seen = (await service.http.get(f"/i/{first}")).json()["visitor_token"]
+    again = (await service.http.get(f"/i/{first}", headers={"visitor-token": seen})).json()["visitor_token"]
+    assert again == seen, "nobody has logged in yet"
+    await log_in(service, "the-first", seen)
+    token = (await service.http.get(f"/i/{second}", headers={"visitor-token": seen})).json()["visitor_token"]
+    assert token != seen
+    friend = await log_in(service, "the-second", token)
+    await friend.pay((await friend.open(sale)).json()["order"]["id"])
+    await service.tick()
+    async with service.state.database.snapshot() as database:
+        assert (await database.get_one(Referral, (sale.id, friend.id))).code == second
+
+
+async def test_a_member_who_is_not_there_taps_nothing(service: Service) -> None:
+    code = (await (await service.member()).post("/v1/invites", {"sale_id": (await service.sale()).id})).json()[
+        "code"
+    ]
+    ghost = replace(await service.member(), token=forged(service, f"mem_{'0' * 32}"))
+    reply = await ghost.get(f"/i/{code}")
+    assert (reply.status_code, reply.json()["code"]) == (401, "token_invalid")
+    cookie = {"cookie": f"kaituan_session={ghost.token}", "accept": "text/html"}
+    page = await service.http.get(f"/i/{code}", headers=cookie)
+    assert page.status_code == 401
+    assert 'kaituan_session=""' in page.headers["set-cookie"], "the page is there the next time"
+
+
+def forged(service: Service, member_id: str) -> str:
+    """An access token as we would sign it."""
+    now = int(service.clock().timestamp())
+    claims = {"sub": member_id, "iat": now, "exp": now + 3600, "aud": AUDIENCE, "iss": ISSUER}
+    return jwt.encode(claims, service.state.settings.key_for("access token"), ALGORITHM)
+
+
+async def log_in(service: Service, name: str, visitor_token: str) -> Member:
+    body = {"provider": "dev", "code": f"{name}-{token_hex(4)}", "visitor_token": visitor_token}
+    session = (await service.http.post("/v1/sessions", json=body)).json()
+    return Member(service, session["member"]["id"], session["member"]["name"], session["access_token"])

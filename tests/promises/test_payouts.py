@@ -8,9 +8,10 @@ import pytest
 from sqlalchemy.exc import OperationalError
 
 from app.config import Settings
+from app.gateways.payments.payer import PayoutAnswer, PayoutRequest
 from app.models import Payout, SandboxPayout
 from app.services import payouts
-from tests.promises.money import account, earn, has
+from tests.promises.money import account, earn, give, has
 from tests.service import Member, Service
 
 
@@ -167,4 +168,35 @@ async def test_a_worker_that_dies_after_the_provider_has_paid_pays_once(
     assert await account(service, "paid_out:CNY") == before + 1000
     async with service.state.database.snapshot() as session:
         assert (await session.get_one(SandboxPayout, payout["id"])).attempts == 2
+    assert await service.violations() == []
+
+
+async def test_a_payout_on_its_way_is_not_approved_again(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    member = await service.member()
+    await give(service, member, 60_000)
+    payout = await ask(member, 60_000)
+    assert (await service.ops("POST", f"payouts/{payout['id']}/approve")).status_code == 200
+    payer, answers = service.state.payer, []
+    assert payer is not None
+    pay_out = payer.pay_out
+
+    async def pay_slowly(request: PayoutRequest) -> PayoutAnswer:
+        answers.append((await service.ops("POST", f"payouts/{payout['id']}/approve")).status_code)
+        return await pay_out(request)
+
+    monkeypatch.setattr(payer, "pay_out", pay_slowly)
+    await service.tick()
+    assert answers == [409]
+    assert [paid["state"] for paid in await own(member)] == ["paid"]
+    assert await service.violations() == []
+
+
+async def test_two_who_approve_at_once_are_one(service: Service) -> None:
+    member = await service.member()
+    await give(service, member, 60_000)
+    payout = await ask(member, 60_000)
+    replies = await asyncio.gather(
+        *(service.ops("POST", f"payouts/{payout['id']}/{verb}") for verb in ("approve", "reject") * 5)
+    )
+    assert sorted(reply.status_code for reply in replies) == [200] + [409] * 9
     assert await service.violations() == []

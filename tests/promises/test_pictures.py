@@ -13,6 +13,7 @@ from PIL import Image
 
 from app.gateways import drawing
 from app.gateways.drawing import fonts
+from app.limiting import Limiter
 from app.services import pictures, posters
 from tests.gateways.test_drawing import decoded, encoded, halves, needs_chinese, painted
 from tests.http.refusals import check_refusal, unchanged
@@ -442,3 +443,16 @@ async def test_what_is_kept_is_bounded(service: Service) -> None:
     assert len(service.state.drawings) == pictures.DRAWINGS_KEPT
     assert sketches[0].seen not in service.state.drawings
     assert sketches[-1].seen in service.state.drawings
+
+
+async def test_one_address_has_only_so_many_pictures_drawn(service: Service) -> None:
+    sale, member = await service.sale(), await service.member()
+    code = (await member.post("/v1/invites", {"sale_id": sale.id})).json()["code"]
+    limiter, service.state.address_drawings = service.state.address_drawings, Limiter(0.01, 2)
+    try:
+        paths = [f"/v1/invites/{code}/qr.svg?size={size}" for size in (150, 200, 250)]
+        replies = [await service.http.get(path) for path in (*paths, paths[0])]
+    finally:
+        service.state.address_drawings = limiter
+    assert [reply.status_code for reply in replies] == [200, 200, 429, 200], "what is kept costs nothing"
+    assert int(replies[2].headers["retry-after"]) > 0

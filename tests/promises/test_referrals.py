@@ -483,3 +483,17 @@ def test_histories_of_taps_and_purchases(
         finally:
             runner.run(opened.__aexit__(None, None, None))
     assert min(tally["brought"], tally["refused"]) >= 3, f"histories in which something happens: {tally}"
+
+
+async def test_a_code_that_is_typed_after_the_order_brings_nobody(service: Service) -> None:
+    """When the provider tells us of a payment is in nobody's hands who would be rewarded for it."""
+    sale = await spread(service)
+    first, late, buyer = await service.members(3)
+    await tap(service, buyer, await invite(service, first, sale_id=sale.id))
+    service.clock.advance(60)
+    order_id = (await buyer.buy(sale)).json()["order"]["id"]
+    service.clock.advance(60)
+    await buyer.post(f"/v1/invites/{await invite(service, late, sale_id=sale.id)}/touches")
+    await buyer.pay(order_id)
+    await conclude(service)
+    assert await brought_by(service, sale.id, buyer) == first.id
