@@ -54,14 +54,18 @@ async def limit_guesses(state: StateDep, request: Request) -> AsyncIterator[None
     """Let nobody guess codes: an address that asked for too many that do not exist waits before it may ask for any.
     Raises `RateLimited`.
     """
-    address = address_in(request.scope)
-    if seconds := state.invite_misses.wait(address):
+    if seconds := state.invite_misses.wait(address_in(request.scope)):
         raise RateLimited(retry_after_seconds=seconds)
     try:
         yield
     except InviteNotFound:
-        state.invite_misses.ask(address)
+        count_miss(state, request)
         raise
+
+
+def count_miss(state: State, request: Request) -> None:
+    """Count that an address asked for a code that does not exist."""
+    state.invite_misses.ask(address_in(request.scope))
 
 
 ClaimHeadersDep = Annotated[dict[str, str], Depends(get_claim_headers)]

@@ -21,19 +21,20 @@ from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
 from starlette.templating import Jinja2Templates
 
-from app.deps import StateDep
+from app.deps import StateDep, get_state
 from app.domain.errors import (
     BadRequest,
     BodyTooLarge,
     CrossSite,
     InternalError,
     InvalidRequest,
+    InviteNotFound,
     KaituanError,
     UnavailableError,
 )
 from app.domain.readers import HTML, Reader, reader_of
 from app.models import new_id
-from app.routers.limits import address_in, count_claim
+from app.routers.limits import address_in, count_claim, count_miss, limit_guesses
 from app.routers.problems import BODY_LIMIT_BYTES, language, refusal_of, status_of
 from app.schemas.fields import GroupId, InviteCode, OrderId, SaleId
 from app.schemas.groups import ClaimAnswer, ClaimCreate
@@ -82,6 +83,8 @@ class PageRoute(APIRoute):
                 refusal = _refusal(error)
                 if HTML not in request.headers.get("accept", "") or isinstance(refusal, InternalError):
                     raise
+                if isinstance(refusal, InviteNotFound):  # shown as a page, it is not seen by `limit_guesses`
+                    count_miss(await get_state(request), request)
                 told = {"refusal": refusal, "is_unsure": isinstance(refusal, UnavailableError)}
                 return show_page(request, "refusal.html", told, status_of(type(refusal)))
 
@@ -121,7 +124,7 @@ async def look_at_invite(state: StateDep, request: Request, code: InviteCode) ->
 
 InviteDep = Annotated[InviteLanding, Depends(look_at_invite)]
 FORM: dict[str, Any] = {"include_in_schema": False, "dependencies": [Depends(check_site)]}
-router = APIRouter(prefix="/i/{code}", route_class=PageRoute)
+router = APIRouter(prefix="/i/{code}", route_class=PageRoute, dependencies=[Depends(limit_guesses)])
 
 
 @router.get("/groups/{group_id}", include_in_schema=False)
