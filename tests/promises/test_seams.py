@@ -2,8 +2,14 @@
 
 from typing import Any
 
+from sqlalchemy import delete
+from sqlmodel import col
+
+from app.models import Cause
 from app.services.causes import handle, note
 from app.services.transactions import transaction
+from app.workers import causes
+from app.workers.due import BATCH
 from tests.promises.money import code, policy, rewards
 from tests.promises.test_referrals import brought_by, conclude, invite, log_in, tap
 from tests.service import Member, Sale, Service
@@ -111,3 +117,19 @@ async def test_an_invite_to_a_group_brings_who_opens_another_one_beside_it(servi
     await opened(stranger, elsewhere)
     await conclude(service)
     assert await brought_by(service, elsewhere.id, stranger) is None
+
+
+async def test_orders_that_cannot_be_looked_at_do_not_hold_up_others(service: Service) -> None:
+    sale = await service.sale()
+    inviter, buyer = await service.members(2)
+    await opened(buyer, sale, invite_code=await code(inviter, sale))
+    broken = [f"ord_{number:032x}" for number in range(BATCH + 10)]
+    async with service.state.database.transaction() as session:
+        session.add_all(Cause(order_id=order_id) for order_id in broken)
+        await session.commit()
+    try:
+        await causes.run_once(service.state, service.clock())
+    finally:
+        async with service.state.database.transaction() as session:
+            await session.exec(delete(Cause).where(col(Cause.order_id).in_(broken)))
+    assert await brought_by(service, sale.id, buyer) == inviter.id
