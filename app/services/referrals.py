@@ -26,11 +26,9 @@ async def bind(state: State, work: Work, order: Order) -> Referral | None:
     scope = rules.scope(sale.id)
     if order.invite_code is not None:
         await note_code(state, work, order)
-    if order.state not in PAID_SEAT_STATES or order.paid_at is None:
-        return None
     bound = await work.session.get(Referral, (scope, order.member_id))
-    if bound is not None:
-        return bound if bound.touched_at <= order.paid_at else None
+    if bound is not None or order.state not in PAID_SEAT_STATES or order.paid_at is None:
+        return bound if bound and order.paid_at and bound.touched_at <= order.paid_at else None
     touches = await _touches(work, order, sale, lasting=rules.lasting)
     chosen = choose(list(touches), rules, order.member_id, order.paid_at)
     if chosen is None:
