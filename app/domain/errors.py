@@ -661,6 +661,14 @@ class RewardNotWithheld(ConflictError):
 
 
 @dataclass(eq=False)
+class MemberOwes(ConflictError):
+    code = "member_owes"
+    en = "The member owes money that was taken back"
+    zh = "该成员有被追回的欠款"
+    owed: int
+
+
+@dataclass(eq=False)
 class PayoutNotWaiting(ConflictError):
     code = "payout_not_waiting"
     en = "Only a payout that waits for it can be approved or rejected"

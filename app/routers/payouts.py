@@ -16,6 +16,7 @@ from app.domain.errors import (
     BalanceTooLow,
     IdempotencyKeyMissing,
     IdempotencyKeyReused,
+    MemberOwes,
     PayoutNotFound,
     PayoutNotWaiting,
     PayoutTooSmall,
@@ -80,10 +81,11 @@ async def list_payouts(
 
 @operator_router.post(
     "/{payout_id}/approve",
-    responses=problems(*OPERATOR_ERRORS, PayoutNotFound, PayoutNotWaiting),
+    responses=problems(*OPERATOR_ERRORS, PayoutNotFound, PayoutNotWaiting, MemberOwes),
     summary="Approve a payout 批准提现",
 )
 async def approve_payout(state: StateDep, payout_id: PayoutId) -> OperatorPayout:
+    """Of a member who owes nothing: otherwise reject it, and what it held pays the debt first."""
     return await payouts.approve(state, payout_id)
 
 

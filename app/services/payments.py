@@ -215,8 +215,8 @@ async def decide_locked(work: Work, group: Group, payment_id: str) -> None:
         raise AssertionError("a held order under the lock of its group can be paid")
     work.amended.append(paid)
     record_order(work, paid, OrderState.HELD)
-    await causes.note(work, paid.id)
     await groups.settle(work, group)
+    await causes.note(work, paid.id)
 
 
 async def _record_charge(state: State, work: Work, payment: Payment, charge: Charge) -> bool:

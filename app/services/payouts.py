@@ -8,6 +8,7 @@ from sqlmodel import col, select
 
 from app.domain.errors import (
     IdempotencyKeyReused,
+    MemberOwes,
     PayoutNotFound,
     PayoutNotWaiting,
     ProviderUnavailable,
@@ -66,9 +67,14 @@ async def create_payout(state: State, member_id: str, body: PayoutCreate, reques
 
 
 async def approve(state: State, payout_id: str) -> OperatorPayout:
-    """Let a payout that waits go on. Raises `PayoutNotFound`, `PayoutNotWaiting`."""
+    """Let a payout that waits go on. Raises `PayoutNotFound`, `PayoutNotWaiting`, `MemberOwes`: reject it then, and
+    what it held pays the debt first.
+    """
     async with transaction(state, state.clock()) as work:
         payout = await _waiting(work, payout_id)
+        owed = -await ledger.balance_of(work, _account(payout, AccountKind.OWED))
+        if owed:
+            raise MemberOwes(owed=owed)
         await _move(work, payout, PayoutState.READY, due_at=work.now)
     return _for_operators(payout)
 

@@ -27,11 +27,9 @@ async def bind(state: State, work: Work, order: Order) -> Referral | None:
     scope = rules.scope(sale.id)
     if order.invite_code is not None:
         await note_code(state, work, order)
-    if order.state not in PAID_SEAT_STATES:
-        return None
     bound = await work.session.get(Referral, (scope, order.member_id))
-    if bound is not None:
-        return bound if bound.touched_at <= order.created_at else None
+    if bound is not None or order.state not in PAID_SEAT_STATES:
+        return bound if bound and bound.touched_at <= order.created_at else None
     touches = await _touches(work, order, sale, lasting=rules.lasting)
     chosen = choose(list(touches), rules, order.member_id, order.created_at)
     if chosen is None:

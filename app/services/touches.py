@@ -1,10 +1,11 @@
 """Touches: who came by which invite, as a visitor or as a member."""
 
-from sqlalchemy import String, func, literal, or_, update
+from sqlalchemy import ColumnElement, String, case, func, literal, or_, update
 from sqlmodel import col, select
 
+from app.domain.orders import OrderState
 from app.domain.referrals import TouchKind
-from app.models import Order, Touch
+from app.models import Cause, Order, Touch
 from app.services.transactions import Work
 from app.state import State
 
@@ -37,13 +38,26 @@ async def touch(
     again = await work.session.exec(
         update(Touch)
         .where(col(Touch.code) == code, col(Touch.visitor_id) == visitor_id, theirs)
-        .values(taps=Touch.taps + 1, last_at=work.now, member_id=func.coalesce(Touch.member_id, member_id))
+        .values(
+            taps=Touch.taps + 1,
+            last_at=case((_has_ordered(), Touch.last_at), else_=work.now),
+            member_id=func.coalesce(Touch.member_id, member_id),
+        )
         .returning(col(Touch.code)),
     )
     if again.first() is None and member_id is not None:
         # Somebody else has come by it in this browser before.
         return await touch(state, work, code, member_id, member_id, kind)
     return False
+
+
+def _has_ordered() -> ColumnElement[bool]:
+    """Whether a touch's member has an order that is to be paid, or to be looked at: their last tap before it is
+    needed, and buyers come back by the link they came by.
+    """
+    due = select(Cause.order_id).where(Cause.order_id == Order.id, col(Cause.handled) < Cause.version).exists()
+    own = select(Order.id).where(Order.member_id == Touch.member_id, or_(col(Order.state) == OrderState.HELD, due))
+    return own.exists()
 
 
 async def note_code(state: State, work: Work, order: Order) -> None:

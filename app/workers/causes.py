@@ -7,12 +7,10 @@ from sqlmodel import col, select
 from app.models import Cause
 from app.services.causes import handle
 from app.state import State
-from app.workers.due import BATCH, work_through
+from app.workers.due import work_through
 
 
 async def run_once(state: State, now: datetime) -> int:
     """Returns how many were looked at. One at a time: they wait for each other anyway."""
-    due = (
-        select(Cause.order_id).where(col(Cause.handled) < Cause.version).order_by(col(Cause.order_id)).limit(BATCH)
-    )
+    due = select(Cause.order_id).where(col(Cause.handled) < Cause.version).order_by(col(Cause.order_id))
     return await work_through(state, now, due, handle, at_once=1)

@@ -23,15 +23,16 @@ async def work_through(
     act: Callable[..., Awaitable[bool]],
     at_once: int = AT_ONCE,
 ) -> int:
-    """Call `act(state, id, now)` for up to 50 ids that `due` selects. Returns how many acted.
+    """Call `act(state, id, now)` for up to 50 ids that `due` selects, and for as many more as fail: what always
+    fails is not in the way of what comes after it. Returns how many acted.
 
     `act` must be a compare-and-set of its own: another worker may hold the same ids.
     """
-    async with state.database.snapshot() as session:
-        ids = (await session.exec(due.limit(BATCH))).all()
+    acted, passed_over = 0, 0
     gate = asyncio.Semaphore(at_once)
 
-    async def run(id_: Any) -> bool:
+    async def run(id_: Any) -> bool | None:
+        """Whether it acted; None when it failed."""
         async with gate:
             try:
                 return await act(state, id_, now)
@@ -40,6 +41,14 @@ async def work_through(
                 return False
             except Exception:
                 log.exception("%s %s", act.__name__, id_)
-                return False
+                return None
 
-    return sum(await asyncio.gather(*map(run, ids)))
+    while True:
+        async with state.database.snapshot() as session:
+            ids = (await session.exec(due.offset(passed_over).limit(BATCH))).all()
+        outcomes = await asyncio.gather(*map(run, ids))
+        acted += sum(map(bool, outcomes))
+        failed = outcomes.count(None)
+        passed_over += failed
+        if not failed or acted >= BATCH or len(ids) < BATCH:
+            return acted

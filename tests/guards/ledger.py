@@ -7,6 +7,7 @@ import pytest
 from app.domain.errors import (
     IdempotencyKeyReused,
     MemberNotFound,
+    MemberOwes,
     PayoutNotWaiting,
     PayoutTooSmall,
     ProviderUnavailable,
@@ -14,7 +15,7 @@ from app.domain.errors import (
     TipLimit,
     TokenInvalid,
 )
-from app.domain.ledger import AccountKey, AccountKind, check_balanced
+from app.domain.ledger import AccountKey, AccountKind, TransferKind, check_balanced, own
 from app.domain.payouts import PayoutState, payout_fee
 from app.domain.tips import DAILY_TIPS
 from app.gateways.payments.payer import PayoutAnswer
@@ -23,7 +24,7 @@ from app.models import Member as MemberRow
 from app.schemas import sandbox as cashier
 from app.schemas.payouts import PayoutCreate
 from app.schemas.tips import TipCreate
-from app.services import locks, payouts, sandbox, tips
+from app.services import ledger, locks, payouts, sandbox, tips
 from tests.guards.cuts import Cut, cuts, notices
 from tests.guards.orders import unlocked
 from tests.guards.world import World
@@ -111,6 +112,17 @@ async def an_operator_decides_on_a_payout_once(world: World) -> None:
         for decide in (payouts.approve, payouts.reject):
             with pytest.raises(PayoutNotWaiting):
                 await decide(world.state, payout_id)
+
+
+@notices(*cuts(f"{PAYOUTS}.approve", "if owed"))
+async def who_owes_is_not_paid_out(world: World) -> None:
+    payout_id = await payout(world, 60_000)
+    member_id = (await world.row(Payout, payout_id)).member_id
+    async with world.work() as work:
+        entries = await ledger.taking_back(work, own(AccountKind.HOUSE, "CNY"), member_id, 100_000)
+        await ledger.post(work, TransferKind.REVERSED, uuid4().hex, entries, subject=payout_id)
+    with pytest.raises(MemberOwes):
+        await payouts.approve(world.state, payout_id)
 
 
 @notices(unlocked("lock_payout"))

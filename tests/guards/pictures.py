@@ -68,7 +68,13 @@ async def nothing_is_kept_as_it_was_uploaded(world: World) -> None:
         await pictures.put_picture(world.state, product_id, b"<script>", "image/png")
 
 
-@notices(*cuts(f"{POSTERS}._find", "now >= invite.expires_at"))
+@notices(
+    Cut(
+        f"{POSTERS}._find",
+        "check_usable(expires_at=invite.expires_at, revoked_at=invite.revoked_at, used_up_at=None, now=now)",
+        "None",
+    )
+)
 async def an_invite_that_has_expired_is_not_drawn(world: World) -> None:
     code = (await world.me.post("/v1/invites", {"sale_id": world.sale.id})).json()["code"]
     world.service.clock.advance(31 * 86_400)

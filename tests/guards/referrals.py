@@ -72,7 +72,7 @@ async def an_invite_is_for_one_thing_and_one_time(world: World) -> None:
 @notices(
     Cut(
         f"{INVITES}._usable",
-        "check_usable(expires_at=invite.expires_at, revoked_at=invite.revoked_at, used_up_at=invite.used_up_at,"
+        "check_usable(expires_at=invite.expires_at, revoked_at=invite.revoked_at, used_up_at=used_up_at,"
         " now=work.now)",
         "None",
     ),

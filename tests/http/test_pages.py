@@ -13,6 +13,7 @@ import httpx
 import pytest
 from fastapi import APIRouter, FastAPI
 from sqlmodel import select
+from starlette.types import Receive, Scope, Send
 
 from app.config import Environment
 from app.domain.errors import Busy, DatabaseUnavailable, SoldOut
@@ -404,7 +405,7 @@ async def test_a_refusal_is_a_page(
                 assert "content-security-policy" in reply.headers
 
 
-async def test_what_we_cannot_tell_is_said_as_that() -> None:
+async def test_what_we_cannot_tell_is_said_as_that(service: Service) -> None:
     app, router = FastAPI(), APIRouter(route_class=PageRoute)
 
     @router.post("/i/{code}/join")
@@ -413,7 +414,11 @@ async def test_what_we_cannot_tell_is_said_as_that() -> None:
 
     add_problem_handlers(app)
     app.include_router(router)
-    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+
+    async def opened(scope: Scope, receive: Receive, send: Send) -> None:
+        await app({**scope, "state": {"kaituan": service.state}}, receive, send)
+
+    transport = httpx.ASGITransport(opened, raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://shop") as http:
         for code in ("away", "busy"):
             reply = await http.post(f"/i/{code}/join", headers=PAGE)

@@ -1,10 +1,13 @@
-"""Pages behind invites that end while somebody is on them."""
+"""Pages behind invites that end while somebody is on them, and guesses at their addresses."""
 
 from datetime import timedelta
+from secrets import token_hex
 
+import httpx
 import pytest
 
-from tests.http.test_pages import friend, key_in, led, touches
+from app.limiting import Limiter
+from tests.http.test_pages import PAGE, friend, key_in, led, touches
 from tests.service import Service
 
 GO_ON = {"accept": "text/html", "sec-fetch-site": "cross-site"}
@@ -49,3 +52,18 @@ async def test_who_has_a_seat_pays_and_comes_back_after_the_invite_is_over(servi
         ):
             assert refused.status_code == 410
     assert await service.violations() == []
+
+
+async def test_codes_are_not_guessed_by_pages_either(service: Service) -> None:
+    _, _, group_id, code = await led(service)
+    misses, service.state.invite_misses = service.state.invite_misses, Limiter(0.01, 4)
+    try:
+        replies: list[httpx.Response] = []
+        for wrong in (token_hex(5) for _ in range(3)):
+            path = f"/groups/{group_id}" if replies else ""
+            replies.append(await service.http.get(f"/i/{wrong}{path}", headers=PAGE))
+            replies.append(await service.http.post(f"/i/{wrong}/logout"))
+        assert [reply.status_code for reply in replies] == [404] * 4 + [429] * 2
+        assert (await service.http.post(f"/i/{code}/logout")).status_code == 429
+    finally:
+        service.state.invite_misses = misses

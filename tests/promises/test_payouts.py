@@ -11,7 +11,7 @@ from app.config import Settings
 from app.gateways.payments.payer import PayoutAnswer, PayoutRequest
 from app.models import Payout, SandboxPayout
 from app.services import payouts
-from tests.promises.money import account, earn, give, has
+from tests.promises.money import account, brought, earn, flash, give, has, policy, refund
 from tests.service import Member, Service
 
 
@@ -199,4 +199,20 @@ async def test_two_who_approve_at_once_are_one(service: Service) -> None:
         *(service.ops("POST", f"payouts/{payout['id']}/{verb}") for verb in ("approve", "reject") * 5)
     )
     assert sorted(reply.status_code for reply in replies) == [200] + [409] * 9
+    assert await service.violations() == []
+
+
+async def test_who_owes_is_not_paid_out(service: Service) -> None:
+    member, sale = await service.member(), await flash(service)
+    await policy(service, sale_id=sale.id, mature_days=0)
+    order_id = await brought(service, member, sale)
+    await service.tick()
+    await give(service, member, 60_000)
+    payout = await ask(member, 60_400)
+    await refund(service, order_id)
+    assert await has(member) == (0, 0, 60_400, 400)
+    reply = await service.ops("POST", f"payouts/{payout['id']}/approve")
+    assert (reply.status_code, reply.json()["code"], reply.json()["owed"]) == (409, "member_owes", 400)
+    assert (await service.ops("POST", f"payouts/{payout['id']}/reject")).status_code == 200
+    assert await has(member) == (60_000, 0, 0, 0)
     assert await service.violations() == []

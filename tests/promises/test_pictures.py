@@ -417,9 +417,10 @@ async def test_twenty_who_ask_at_once_have_it_drawn_once(service: Service, held_
 
 async def test_a_few_drawings_wait_and_more_are_refused(service: Service, held_up: Hold) -> None:
     sale = await service.sale()
-    code = (await invite(await service.member(), sale_id=sale.id))["code"]
-    path, most = f"/v1/invites/{code}/qr.png", pictures.DRAWINGS_WAITING + pictures.DRAWN_AT_ONCE
-    asking = [asyncio.create_task(service.http.get(path, params={"size": 100 + number})) for number in range(40)]
+    member, most = await service.member(), pictures.DRAWINGS_WAITING + pictures.DRAWN_AT_ONCE
+    codes = [(await invite(member, sale_id=sale.id))["code"] for _ in range(2)]
+    paths = [f"/v1/invites/{code}/qr.png?size={100 + 50 * number}" for number in range(20) for code in codes]
+    asking = [asyncio.create_task(service.http.get(path)) for path in paths]
     done: set[asyncio.Task[httpx.Response]] = set()
     while len(done) < 40 - most:
         done, _ = await asyncio.wait(asking, timeout=0.05)

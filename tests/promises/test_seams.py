@@ -1,11 +1,18 @@
 """Where invites, rewards and pages meet what was there before: groups, ladders, merging, late looks."""
 
+from datetime import timedelta
 from typing import Any
 
+from sqlalchemy import delete
+from sqlmodel import col
+
+from app.models import Cause, Touch
 from app.services.causes import handle, note
 from app.services.transactions import transaction
-from tests.promises.money import code, policy, rewards
-from tests.promises.test_referrals import brought_by, conclude, invite, log_in, tap
+from app.workers import causes
+from app.workers.due import BATCH
+from tests.promises.money import DAY, code, policy, rewards
+from tests.promises.test_referrals import brought_by, conclude, invite, log_in, spread, tap
 from tests.service import Member, Sale, Service
 
 LADDER: dict[str, Any] = {"group_size": 4, "min_size": 2, "ladder": [(3, 4500)]}
@@ -111,3 +118,44 @@ async def test_an_invite_to_a_group_brings_who_opens_another_one_beside_it(servi
     await opened(stranger, elsewhere)
     await conclude(service)
     assert await brought_by(service, elsewhere.id, stranger) is None
+
+
+async def test_orders_that_cannot_be_looked_at_do_not_hold_up_others(service: Service) -> None:
+    sale = await service.sale()
+    inviter, buyer = await service.members(2)
+    await opened(buyer, sale, invite_code=await code(inviter, sale))
+    broken = [f"ord_{number:032x}" for number in range(BATCH + 10)]
+    async with service.state.database.transaction() as session:
+        session.add_all(Cause(order_id=order_id) for order_id in broken)
+        await session.commit()
+    try:
+        await causes.run_once(service.state, service.clock())
+    finally:
+        async with service.state.database.transaction() as session:
+            await session.exec(delete(Cause).where(col(Cause.order_id).in_(broken)))
+    assert await brought_by(service, sale.id, buyer) == inviter.id
+
+
+async def test_who_comes_back_after_paying_was_brought_by_whom_they_came_by(service: Service) -> None:
+    sale = await spread(service)
+    first, second, buyer, slow = await service.members(4)
+    theirs, other = [await invite(service, member, sale_id=sale.id) for member in (first, second)]
+    await tap(service, slow, theirs)
+    service.clock.advance(31 * DAY)
+    for made in (theirs, other, theirs):
+        await tap(service, buyer, made)
+        service.clock.advance(60)
+    await tap(service, slow, theirs)
+    for member in (buyer, slow):
+        order_id = (await member.buy(sale)).json()["order"]["id"]
+        service.clock.advance(60)
+        await tap(service, member, theirs)
+        await member.pay(order_id)
+        await tap(service, member, theirs)
+    await conclude(service)
+    assert [await brought_by(service, sale.id, member) for member in (buyer, slow)] == [first.id, first.id]
+    service.clock.advance(60)
+    await tap(service, buyer, theirs)
+    async with service.state.database.snapshot() as session:
+        touch = await session.get_one(Touch, (theirs, buyer.id))
+    assert (touch.taps, touch.last_at > service.clock() - timedelta(seconds=30)) == (4, True)
