@@ -1,19 +1,23 @@
 """Causes: orders that were paid or refunded, for whoever has to draw conclusions from it.
 
 A payment only notes that there is something to conclude. What follows (who brought the buyer, who is rewarded)
-is done by a worker, one order at a time: it looks at how things are, so that looking twice changes nothing.
+is done by a worker. It looks at how things are, so that looking twice changes nothing: at one order at a time, and
+at all at once from which nothing can follow.
 """
 
 from datetime import datetime
 
 from sqlalchemy import update
-from sqlmodel import col
+from sqlmodel import col, or_, select
 
-from app.models import Cause, Order
+from app.models import Cause, Order, RewardPolicy, Sale, Touch
 from app.services import referrals, rewards
 from app.services.locks import lock_referrals
 from app.services.transactions import Work, transaction
 from app.state import State
+
+MANY = 500
+"""Orders that are dismissed in one transaction."""
 
 
 async def note(work: Work, order_id: str) -> None:
@@ -28,6 +32,37 @@ async def note(work: Work, order_id: str) -> None:
     if known.first() is None:
         work.session.add(Cause(order_id=order_id))
         await work.session.flush()
+
+
+async def dismiss(state: State, now: datetime) -> int:
+    """Be done with orders from which nothing follows: the buyer has come by no invite, and nobody is rewarded in
+    the sale. Most are of this kind, and done many at a time. Returns how many.
+    """
+    policy = or_(col(RewardPolicy.sale_id) == Sale.id, col(RewardPolicy.community_id) == Sale.community_id)
+    idle = (
+        select(Cause.order_id)
+        .join(Order, col(Order.id) == Cause.order_id)
+        .join(Sale, col(Sale.id) == Order.sale_id)
+        .where(
+            col(Cause.handled) < Cause.version,
+            col(Order.invite_code).is_(None),
+            ~select(Touch.code).where(Touch.member_id == Order.member_id).exists(),
+            ~select(RewardPolicy.id).where(policy).exists(),
+        )
+        .order_by(col(Cause.order_id))
+        .limit(MANY)
+    )
+    async with state.database.snapshot() as session:
+        order_ids = (await session.exec(idle)).all()
+    if order_ids:
+        async with transaction(state, now) as work:
+            await work.session.exec(
+                update(Cause)
+                .where(col(Cause.order_id).in_(order_ids))
+                .values(handled=Cause.version)
+                .execution_options(synchronize_session=False),
+            )
+    return len(order_ids)
 
 
 async def handle(state: State, order_id: str, now: datetime) -> bool:

@@ -26,7 +26,7 @@ from app.domain.errors import (
 )
 from app.domain.invites import MAX_INVITES_A_DAY, check_target, check_usable, find_expiry
 from app.domain.referrals import AttributionRules, Touched, TouchKind, choose
-from app.models import Invite, Referral, Touch
+from app.models import Cause, Invite, Referral, Touch
 from app.schemas.invites import InviteCreate
 from app.services import branches, causes, invites, trust, visitors
 from app.services.branches import Direction
@@ -298,3 +298,11 @@ async def a_member_who_is_not_there_does_not_tap(world: World) -> None:
     code = await invite(world.service, world.me, sale_id=world.sale.id)
     with pytest.raises(TokenInvalid):
         await invites.open_invite(world.state, code, None, f"mem_{'0' * 32}")
+
+
+@notices(Cut("app.services.causes.dismiss", "col(Cause.order_id).in_(order_ids)", "True"))
+async def what_something_follows_from_is_not_dismissed(world: World) -> None:
+    sale, (told,) = await brought(world, (0, 1))
+    idle = await buy(world.service, await world.service.member(), sale)
+    assert await causes.dismiss(world.state, world.service.clock())
+    assert [(await world.row(Cause, order_id)).handled for order_id in (told, idle)] == [0, 1]

@@ -18,17 +18,18 @@ from sqlmodel import SQLModel, col, select
 from app.domain.invites import InviteChannel
 from app.domain.referrals import LASTING, AttributionRules, TouchKind, TouchRule
 from app.domain.suspicions import Suspicion
-from app.models import Referral, Refusal, SandboxCharge, Touch
+from app.models import Cause, Referral, Refusal, SandboxCharge, Touch
 from app.schemas.groups import ClaimCreate
 from app.schemas.invites import InviteCreate
 from app.schemas.sandbox import Pay
 from app.schemas.sessions import SessionCreate
 from app.services import claims, invites, payments, sandbox, sessions, visitors
-from app.services.causes import handle
+from app.services.causes import dismiss, handle
 from app.services.invariants import find_violations
 from app.services.suspicions import suspect
 from app.services.tokens import ALGORITHM, ISSUER
 from app.workers import causes
+from tests.promises.money import policy
 from tests.service import FLASH, Member, Sale, Service, running_service
 
 DAY = 86_400
@@ -50,16 +51,26 @@ async def invite(service: Service, member: Member, **body: Any) -> str:
 
 
 async def buy(service: Service, member: Member, sale: Sale, payer: str | None = None, **body: Any) -> str:
-    """An order that is paid, and whose referral is not looked at yet. Without HTTP, so that no token runs out."""
+    """An order that is paid, and whose referral is not looked at yet."""
+    order_id = await order(service, member, sale, **body)
+    await pay(service, member, order_id, payer)
+    return order_id
+
+
+async def order(service: Service, member: Member, sale: Sale, **body: Any) -> str:
+    """An order that is not paid yet. Without HTTP, so that no token runs out."""
     body = {"offer_id": sale.offer, "ticket": member.ticket(sale)} | body
     answer = await claims.buy(service.state, member.id, sale.id, ClaimCreate.model_validate(body), uuid4().hex)
-    order_id = str(json.loads(answer)["order"]["id"])
+    return str(json.loads(answer)["order"]["id"])
+
+
+async def pay(service: Service, member: Member, order_id: str, payer: str | None = None) -> None:
+    """Pay an order, and have the notifications delivered."""
     made = await payments.create_payment(service.state, member.id, order_id, "sandbox", uuid4().hex)
     async with service.state.database.snapshot() as session:
         charge = await session.get_one(SandboxCharge, made.payment_id)
     await sandbox.pay(service.state, charge.token, Pay(payer=payer))
     await service.deliver()
-    return order_id
 
 
 async def conclude(service: Service) -> None:
@@ -497,3 +508,26 @@ async def test_a_code_that_is_typed_after_the_order_brings_nobody(service: Servi
     await buyer.pay(order_id)
     await conclude(service)
     assert await brought_by(service, sale.id, buyer) == first.id
+
+
+async def test_only_orders_from_which_nothing_follows_are_dismissed(service: Service) -> None:
+    sale, rewarding, together = await spread(service), await spread(service), await spread(service)
+    inviter, idle, tapped, coded, rewarded, shared = await service.members(6)
+    made = await invite(service, inviter, sale_id=sale.id)
+    await tap(service, tapped, made)
+    await policy(service, 0, sale_id=rewarding.id)
+    await policy(service, 0, community_id=together.body["community_id"], currency="CNY")
+    orders = [
+        await buy(service, idle, sale),
+        await buy(service, tapped, sale),
+        await buy(service, coded, sale, invite_code=made),
+        await buy(service, rewarded, rewarding),
+        await buy(service, shared, together),
+    ]
+    while await dismiss(service.state, service.clock()):
+        pass
+    async with service.state.database.snapshot() as session:
+        handled = [(await session.get_one(Cause, order_id)).handled for order_id in orders]
+    assert handled == [1, 0, 0, 0, 0]
+    await conclude(service)
+    assert [await brought_by(service, sale.id, member) for member in (tapped, coded)] == [inviter.id] * 2

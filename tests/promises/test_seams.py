@@ -12,7 +12,7 @@ from app.services.transactions import transaction
 from app.workers import causes
 from app.workers.due import BATCH
 from tests.promises.money import DAY, code, policy, rewards
-from tests.promises.test_referrals import brought_by, conclude, invite, log_in, spread, tap
+from tests.promises.test_referrals import brought_by, conclude, invite, log_in, order, pay, spread, tap
 from tests.service import Member, Sale, Service
 
 LADDER: dict[str, Any] = {"group_size": 4, "min_size": 2, "ladder": [(3, 4500)]}
@@ -147,10 +147,10 @@ async def test_who_comes_back_after_paying_was_brought_by_whom_they_came_by(serv
         service.clock.advance(60)
     await tap(service, slow, theirs)
     for member in (buyer, slow):
-        order_id = (await member.buy(sale)).json()["order"]["id"]
+        order_id = await order(service, member, sale)
         service.clock.advance(60)
         await tap(service, member, theirs)
-        await member.pay(order_id)
+        await pay(service, member, order_id)
         await tap(service, member, theirs)
     await conclude(service)
     assert [await brought_by(service, sale.id, member) for member in (buyer, slow)] == [first.id, first.id]
@@ -158,4 +158,4 @@ async def test_who_comes_back_after_paying_was_brought_by_whom_they_came_by(serv
     await tap(service, buyer, theirs)
     async with service.state.database.snapshot() as session:
         touch = await session.get_one(Touch, (theirs, buyer.id))
-    assert (touch.taps, touch.last_at > service.clock() - timedelta(seconds=30)) == (4, True)
+    assert (touch.taps, touch.last_at > service.clock() - timedelta(seconds=30)) == (5, True)
