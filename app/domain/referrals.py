@@ -30,7 +30,7 @@ class TouchRule(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class AttributionRules:
-    """Which touch binds a referral: the first or the last of the `window_days` before the order was paid.
+    """Which touch binds a referral: the first or the last of the `window_days` before the order was made.
 
     A lasting referral holds in every sale with lasting ones; others are bound anew in each sale.
     """

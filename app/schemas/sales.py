@@ -168,7 +168,7 @@ class AttributionRules(Body):
         TouchRule.LAST
     )
     window_days: Annotated[
-        int, Field(ge=1, le=MAX_WINDOW_DAYS, description="How long a tap counts before one pays 归因窗口（天）")
+        int, Field(ge=1, le=MAX_WINDOW_DAYS, description="How long a tap counts before one orders 归因窗口（天）")
     ] = WINDOW_DAYS
     lasting: bool = Field(
         default=False,
