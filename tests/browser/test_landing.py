@@ -65,7 +65,7 @@ async def pay(page: Page, service: Service) -> None:
     await page.get_by_role("button", name="Pay").click()
     await expect(page.get_by_text("Paid. You can go back now")).to_be_visible(timeout=PATIENCE_MS)
     await page.get_by_role("link", name="Back to your group").click()
-    await service.tick()
+    await service.work()
 
 
 def seat(page: Page, number: int, state: str) -> Any:
@@ -100,12 +100,12 @@ async def test_a_friend_sees_the_group_fill_joins_and_pays(browser: Browser, sto
         await see(page.get_by_text("You are in: seat 4, paid"))
         await see(seat(page, 4, "you"))
 
-        await story.service.tick()
+        await story.service.work()
         await page.evaluate("window.unchanged = true")
         held = await story.service.group(story.group_id)
         assert (held["state"], held["paid"], held["left"]) == ("filled", 3, 0)
         story.service.clock.advance(601)
-        await story.service.tick()  # who held seat 2 has not paid
+        await story.service.work()  # who held seat 2 has not paid
         await see(seat(page, 2, "free"))
         await story.join("赵子龙", pays=True)
         await see(page.get_by_text("You are in: seat 4, and it is on"))
@@ -145,7 +145,7 @@ async def test_who_watches_a_group_that_goes_on_elsewhere_is_led_there(browser: 
         await page.goto(invite["url"])
         await see(seat(page, 2, "paid"))
         service.clock.advance(3541)
-        await service.tick()
+        await service.work()
         await page.get_by_role("link", name="See that group").click()
         await page.wait_for_url(f"**/groups/{second}")
         await see(page.get_by_text("It is on: the group succeeded"))

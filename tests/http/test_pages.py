@@ -277,7 +277,7 @@ async def test_the_whole_way_by_forms(service: Service) -> None:
         page = (await person.look(**{"accept-language": "zh-CN"})).text
         assert "你已参团：2 号位，已付款" in text_of(page), "without waiting for the notification"
         assert (await person.send("pay", order_id=order_id, key="web_" + "0" * 32)).status_code == 409
-    await service.tick()
+    await service.work()
     assert (await service.group(group_id))["paid"] == 1
     assert await service.violations() == []
 
@@ -583,9 +583,9 @@ async def test_who_was_moved_or_refunded_is_told(service: Service) -> None:
     third, alone = await fill(service, sale, {})
     codes = [await invite(early[0][0], group_id=group_id) for group_id in (first, third)]
     service.clock.advance(3541)
-    await service.tick()
+    await service.work()
     service.clock.advance(61)
-    await service.tick()
+    await service.work()
     async with httpx.AsyncClient(base_url=service.url, cookies={SESSION: early[1][0].token}) as http:
         page = (await Friend(http, codes[0]).look()).text
         assert "It went on as part of another group" in text_of(page)

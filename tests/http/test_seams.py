@@ -30,7 +30,7 @@ async def test_who_has_a_seat_pays_and_comes_back_after_the_invite_is_over(servi
                 other = await service.member()
                 claim = await other.join(sale, group_id, invite_code=code)
                 await other.pay(claim.json()["order"]["id"])
-                await service.tick()
+                await service.work()
             case "withdrawn":
                 await service.http.delete(f"/v1/invites/{code}", headers=leader.headers)
             case "expired":
@@ -40,7 +40,7 @@ async def test_who_has_a_seat_pays_and_comes_back_after_the_invite_is_over(servi
         assert again.headers["location"] == joined.headers["location"], again.text
         assert (await service.http.post(address, json={})).status_code == 200
         if end == "used up":
-            await service.tick()
+            await service.work()
         returned = await person.http.get(back, headers=GO_ON)
         assert returned.headers["location"] == f"/i/{code}", returned.text
         shown = await person.http.get(returned.headers["location"], headers=GO_ON)

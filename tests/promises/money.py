@@ -66,7 +66,7 @@ async def refund(service: Service, order_id: str) -> None:
     """Have an operator refund an order, and the money arrive."""
     reply = await service.ops("POST", f"orders/{order_id}/refund", **{"idempotency-key": order_id})
     assert reply.status_code == 200, reply.text
-    await service.tick()
+    await service.work()
 
 
 async def later(service: Service, seconds: float, *members: Member) -> None:
@@ -76,7 +76,7 @@ async def later(service: Service, seconds: float, *members: Member) -> None:
     for member in members:
         claims = {"sub": member.id, "iat": now, "exp": now + DAY, "aud": AUDIENCE, "iss": ISSUER}
         member.token = jwt.encode(claims, key, ALGORITHM)
-    await service.tick()
+    await service.work()
 
 
 async def has(member: Member, currency: str = "CNY") -> tuple[int, int, int, int]:
@@ -103,7 +103,7 @@ async def earn(service: Service, member: Member, amount: int) -> None:
     sale = await flash(service, offers=[offer])
     await policy(service, amount, sale_id=sale.id, levels=[{"amount": amount}], mature_days=0)
     await brought(service, member, sale)
-    await service.tick()
+    await service.work()
 
 
 async def give(service: Service, member: Member, amount: int) -> None:

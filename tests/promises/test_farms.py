@@ -29,7 +29,7 @@ async def test_made_up_friends_are_paid_nothing(own_service: Service) -> None:
     ring = [await somebody(service, device=f"ring-{number}") for number in range(3)]
     for number, member in enumerate(ring):
         await brought(service, ring[number - 1], sale, member)
-        await service.tick()
+        await service.work()
     # Oneself: by one's own code nobody is brought, and it cannot be typed.
     alone = await service.member("alone")
     own = await code(alone, sale)
@@ -43,7 +43,7 @@ async def test_made_up_friends_are_paid_nothing(own_service: Service) -> None:
     # And somebody with a friend.
     friend = await somebody(service, device="friend")
     await brought(service, honest, sale, friend)
-    await service.tick()
+    await service.work()
 
     await later(service, 2 * DAY, double, alone, star, honest, *ring)
     assert [await has(member) for member in (double, alone, star, *ring)] == [(0, 0, 0, 0)] * 6

@@ -308,7 +308,7 @@ async def test_what_members_do_is_counted(service: Service) -> None:
     token = (await service.http.post("/v1/sessions", json=login)).json()["access_token"]
     friend = type(seed)(service, "", "friend", token)
     await friend.pay((await friend.open(sale)).json()["order"]["id"])
-    await service.tick()
+    await service.work()
     found = (await service.ops("GET", f"growth?sale_id={sale.id}")).json()
     counts = ("active", "invites", "visitors", "logged_in", "paid", "brought", "depths", "kept")
     assert [found["total"][name] for name in counts] == [2, 2, 2, 2, 1, 1, [1], 4900]

@@ -90,7 +90,7 @@ async def test_a_tap_before_login_says_who_brought_the_buyer(service: Service) -
     friend = Member(service, session["member"]["id"], session["member"]["name"], session["access_token"])
     order = (await friend.open(sale)).json()["order"]
     await friend.pay(order["id"])
-    await service.tick()
+    await service.work()
     async with service.state.database.snapshot() as database:
         referral = await database.get_one(Referral, (sale.id, friend.id))
     assert (referral.inviter_id, referral.code, referral.order_id) == (inviter.id, code, order["id"])
@@ -139,7 +139,7 @@ async def test_a_withdrawn_invite_brings_nobody_any_more(service: Service) -> No
     again = await friend.open(sale, invite_code=code, key=key)
     assert (again.status_code, again.json()) == (201, before.json()), "what was answered stays answered"
     await friend.pay(before.json()["order"]["id"])
-    await service.tick()
+    await service.work()
     async with service.state.database.snapshot() as database:
         assert (await database.get_one(Referral, (sale.id, friend.id))).inviter_id == maker.id
     assert await service.violations() == []
@@ -175,7 +175,7 @@ async def test_a_member_sees_what_came_of_their_invites(service: Service) -> Non
     for _ in range(2):
         await friend.get(f"/i/{code}")
     await friend.pay((await friend.open(sale, invite_code=code)).json()["order"]["id"])
-    await service.tick()
+    await service.work()
     await service.http.delete(f"/v1/invites/{codes[0]}", headers=maker.headers)
     first = (await maker.get("/v1/invites", params={"limit": 2})).json()
     rest = (await maker.get("/v1/invites", params={"limit": 2, "after": first["next"]})).json()
@@ -227,7 +227,7 @@ async def test_who_comes_after_somebody_has_logged_in_is_another_visitor(service
     assert token != seen
     friend = await log_in(service, "the-second", token)
     await friend.pay((await friend.open(sale)).json()["order"]["id"])
-    await service.tick()
+    await service.work()
     async with service.state.database.snapshot() as database:
         assert (await database.get_one(Referral, (sale.id, friend.id))).code == second
 

@@ -141,7 +141,7 @@ async def test_a_statement_is_read_page_by_page(service: Service) -> None:
     await policy(service, sale_id=sale.id, mature_days=0)
     for _ in range(5):
         await brought(service, inviter, sale)
-    await service.tick()
+    await service.work()
     path, after, lines = "/v1/members/me/statement?account=pending&limit=3", "", []
     while True:
         page = (await inviter.get(f"{path}{after}")).json()
@@ -162,14 +162,14 @@ async def test_what_comes_back_from_a_payout_pays_what_is_owed(service: Service)
     sale, inviter = await flash(service), await service.member()
     await policy(service, sale_id=sale.id, mature_days=0)
     order_id = await brought(service, inviter, sale)
-    await service.tick()
+    await service.work()
     reply = await inviter.post("/v1/payouts", {"amount": 300, "account": "fail-2"})
     assert reply.status_code == 201, reply.text
-    await service.tick()
+    await service.work()
     assert await has(inviter) == (190, 0, 300, 0)
     key = {"idempotency-key": "once"}
     assert (await service.ops("POST", f"orders/{order_id}/refund", **key)).is_success
-    await service.tick()
+    await service.work()
     assert await has(inviter) == (0, 0, 300, 300)
     await later(service, 60)
     await later(service, 60)
@@ -184,9 +184,9 @@ async def other_way(service: Service, inviter: Member) -> None:
     sale = await flash(service)
     await policy(service, sale_id=sale.id, mature_days=0)
     order_id = await brought(service, inviter, sale)
-    await service.tick()
+    await service.work()
     asked = await inviter.post("/v1/payouts", {"amount": 690, "account": "refuse"})
     assert asked.status_code == 201, asked.text
     assert (await service.ops("POST", f"orders/{order_id}/refund", **{"idempotency-key": "o"})).is_success
-    await service.tick()
+    await service.work()
     assert await has(inviter) == (200, 0, 0, 0), "refused: 690 came back, of which 490 were owed"

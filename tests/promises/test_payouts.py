@@ -34,7 +34,7 @@ async def test_a_payout_leaves_the_balance_at_once_and_the_book_when_it_is_paid(
     reused = await member.post("/v1/payouts", {"amount": 1400, "account": "alice"}, key="one")
     assert (reused.status_code, reused.json()["code"]) == (422, "idempotency_key_reused")
     assert await has(member) == (500, 0, 1500, 0)
-    await service.tick()
+    await service.work()
     assert await has(member) == (500, 0, 0, 0)
     (paid,) = await own(member)
     assert (paid["state"], paid["fee"]) == ("paid", 0)
@@ -59,7 +59,7 @@ async def test_a_fee_is_kept_and_never_asked_of_a_payout_that_failed(
     await earn(service, member, 2000)
     await ask(member, 999)
     await ask(member, 1000, "refuse")
-    await service.tick()
+    await service.work()
     assert [(payout["state"], payout["fee"]) for payout in await own(member)] == [("failed", 15), ("paid", 14)]
     assert await has(member) == (1001, 0, 0, 0)
     assert await account(service, "fees:CNY") == fees + 14
@@ -75,7 +75,7 @@ async def test_a_payout_is_tried_until_it_is_answered(service: Service) -> None:
     await earn(service, member, 1000)
     payout = await ask(member, 1000, "fail-3")
     for state in ("ready", "ready", "ready", "paid"):
-        await service.tick()
+        await service.work()
         assert (await own(member))[0]["state"] == state
         service.clock.advance(60)
     reply = await service.ops("GET", "payouts?state=paid")
@@ -89,7 +89,7 @@ async def test_a_large_payout_waits_for_an_operator(service: Service) -> None:
     member = await service.member()
     await earn(service, member, 120_000)
     refused, approved = await ask(member, 50_001), await ask(member, 60_000)
-    await service.tick()
+    await service.work()
     assert {payout["state"] for payout in await own(member)} == {"waiting"}
     assert await has(member) == (9_999, 0, 110_001, 0)
     reply = await service.ops("POST", f"payouts/{refused['id']}/reject")
@@ -99,7 +99,7 @@ async def test_a_large_payout_waits_for_an_operator(service: Service) -> None:
     for payout, verb in ((refused, "approve"), (approved, "reject")):
         reply = await service.ops("POST", f"payouts/{payout['id']}/{verb}")
         assert (reply.status_code, reply.json()["code"]) == (409, "payout_not_waiting")
-    await service.tick()
+    await service.work()
     assert await has(member) == (60_000, 0, 0, 0)
     missing = await service.ops("POST", f"payouts/pyt_{'0' * 32}/approve")
     assert (missing.status_code, missing.json()["code"]) == (404, "payout_not_found")
@@ -111,13 +111,13 @@ async def test_approving_and_rejecting_at_once_ends_in_one(service: Service) -> 
     await earn(service, member, 240_000)
     for _ in range(4):
         payout = await ask(member, 60_000)
-        ticking = asyncio.create_task(service.tick())
+        ticking = asyncio.create_task(service.work())
         replies = await asyncio.gather(
             *(service.ops("POST", f"payouts/{payout['id']}/{verb}") for verb in ["approve", "reject"] * 5)
         )
         await ticking
         assert Counter(reply.status_code for reply in replies) == {200: 1, 409: 9}
-    await service.tick()
+    await service.work()
     states = Counter(payout["state"] for payout in await own(member))
     assert states.keys() <= {"paid", "rejected"}
     assert await has(member) == (states["rejected"] * 60_000, 0, 0, 0)
@@ -136,8 +136,8 @@ async def test_parallel_payouts_never_pay_more_than_there_is(service: Service) -
     won = {reply.json()["id"] for reply in replies if reply.status_code == 201}
     assert len(won) == 10
     assert {reply.json()["code"] for reply in replies if reply.status_code != 201} == {"balance_too_low"}
-    await asyncio.gather(*(service.tick() for _ in range(3)))
-    await service.tick()
+    await asyncio.gather(*(service.work() for _ in range(3)))
+    await service.work()
     assert await has(member) == (50, 0, 0, 0)
     async with service.state.database.snapshot() as session:
         for payout_id in won:
@@ -158,12 +158,12 @@ async def test_a_worker_that_dies_after_the_provider_has_paid_pays_once(
 
     with monkeypatch.context() as patch:
         patch.setattr(payouts, "_finish", die)
-        await service.tick()
+        await service.work()
     assert (await own(member))[0]["state"] == "submitted"
-    await service.tick()
+    await service.work()
     assert (await own(member))[0]["state"] == "submitted", "it is left to that worker for a moment"
     service.clock.advance(31)
-    await service.tick()
+    await service.work()
     assert (await own(member))[0]["state"] == "paid"
     assert await account(service, "paid_out:CNY") == before + 1000
     async with service.state.database.snapshot() as session:
@@ -185,7 +185,7 @@ async def test_a_payout_on_its_way_is_not_approved_again(service: Service, monke
         return await pay_out(request)
 
     monkeypatch.setattr(payer, "pay_out", pay_slowly)
-    await service.tick()
+    await service.work()
     assert answers == [409]
     assert [paid["state"] for paid in await own(member)] == ["paid"]
     assert await service.violations() == []
@@ -206,7 +206,7 @@ async def test_who_owes_is_not_paid_out(service: Service) -> None:
     member, sale = await service.member(), await flash(service)
     await policy(service, sale_id=sale.id, mature_days=0)
     order_id = await brought(service, member, sale)
-    await service.tick()
+    await service.work()
     await give(service, member, 60_000)
     payout = await ask(member, 60_400)
     await refund(service, order_id)

@@ -180,7 +180,7 @@ async def test_a_refund_does_not_bring_anybody_again(service: Service) -> None:
     await tap(service, buyer, await invite(service, second, sale_id=sale.id))
     await service.ops("POST", f"orders/{order_id}/refund", **{"idempotency-key": order_id})
     await buy(service, buyer, sale)
-    await service.tick()
+    await service.work()
     assert await brought_by(service, sale.id, buyer) == first.id
 
 

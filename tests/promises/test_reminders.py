@@ -48,14 +48,14 @@ async def test_a_member_is_told_once_and_in_time(service: Service) -> None:
     assert (reply.json()["minutes_before"], reply.json()["told_at"]) == (5, None)
     assert (await remind(other, sale, minutes_before=60)).status_code == 200
     service.clock.advance(3000)
-    await service.tick()
+    await service.work()
     assert await told(service, sale) == []
     service.clock.advance(700)
-    await service.tick()
+    await service.work()
     assert await told(service, sale) == [other.id]
     service.clock.advance(3300)
-    await service.tick()
-    await service.tick()
+    await service.work()
+    await service.work()
     assert await told(service, sale) == [other.id, member.id]
     (shown,) = await mine(member)
     assert reply.json() | {"told_at": shown["told_at"]} == shown
@@ -78,16 +78,16 @@ async def test_the_same_wish_changes_nothing_and_another_is_told_anew(service: S
     for _ in range(2):
         assert (await remind(member, sale, minutes_before=90)).status_code == 200
     service.clock.advance(1801)
-    await service.tick()
+    await service.work()
     again = await remind(member, sale, minutes_before=90)
     assert again.json()["told_at"] is not None
-    await service.tick()
+    await service.work()
     assert await told(service, sale) == [member.id]
     assert (await remind(member, sale, minutes_before=10)).json()["told_at"] is None
-    await service.tick()
+    await service.work()
     assert await told(service, sale) == [member.id]
     service.clock.advance(4800)
-    await service.tick()
+    await service.work()
     assert await told(service, sale) == [member.id] * 2
     assert len(await mine(member)) == 1
     assert await service.violations() == []
@@ -96,7 +96,7 @@ async def test_the_same_wish_changes_nothing_and_another_is_told_anew(service: S
 async def test_a_reminder_whose_time_has_passed_is_due_at_once(service: Service) -> None:
     sale, member = await coming(service, hours=0.1), await service.member()
     assert (await remind(member, sale, minutes_before=1440)).status_code == 200
-    await service.tick()
+    await service.work()
     assert await told(service, sale) == [member.id]
 
 
@@ -108,7 +108,7 @@ async def test_what_was_withdrawn_is_not_told(service: Service) -> None:
         assert (await withdraw(member, sale)).status_code == 204
     assert [item["sale_id"] for item in await mine(member)] == [other.id]
     service.clock.advance(7000)
-    await service.tick()
+    await service.work()
     assert (await told(service, sale), await told(service, other)) == ([friend.id], [member.id])
 
 
@@ -133,7 +133,7 @@ async def test_a_sale_that_is_ended_before_it_opens_reminds_nobody(service: Serv
     await remind(member, sale)
     assert (await service.ops("POST", f"sales/{sale.id}/end")).json()["state"] == "ended"
     service.clock.advance(7000)
-    await service.tick()
+    await service.work()
     assert (await told(service, sale), await mine(member)) == ([], [])
     assert await service.violations() == []
 

@@ -16,7 +16,7 @@ async def test_an_inviter_earns_once_the_refund_window_is_over(service: Service)
     sale, inviter = await flash(service), await service.member()
     policy_id = await policy(service, sale_id=sale.id)
     order_id = await brought(service, inviter, sale)
-    await service.tick()
+    await service.work()
     assert await has(inviter) == (0, 490, 0, 0)
     assert await budget(service, policy_id) == 99_510
     (reward,) = (await inviter.get("/v1/members/me/rewards")).json()["items"]
@@ -36,11 +36,11 @@ async def test_two_levels_earn_and_no_third(service: Service) -> None:
     policy_id = await policy(service, sale_id=sale.id, levels=[{"basis_points": 1000}, {"amount": 50}])
     first, second, third, buyer = await service.members(4)
     await brought(service, first, sale, second)
-    await service.tick()
+    await service.work()
     await brought(service, second, sale, third)
-    await service.tick()
+    await service.work()
     await brought(service, third, sale, buyer)
-    await service.tick()
+    await service.work()
     assert [(await has(member))[1] for member in (first, second, third)] == [490 + 50, 490 + 50, 490]
     assert len(await rewards_of(service, policy_id)) == 5
     for levels in ([], [{"amount": 1}] * 3):
@@ -62,7 +62,7 @@ async def test_a_leader_earns_by_the_others_and_a_failed_group_earns_nothing(ser
     joined = (await friend.join(sale, claim["group"]["id"])).json()
     await leader.pay(claim["order"]["id"])
     await friend.pay(joined["order"]["id"])
-    await service.tick()
+    await service.work()
     assert (await has(leader))[1] == 100, "for the friend's order, not for their own"
 
     alone = (await lonely.open(sale)).json()
@@ -70,7 +70,7 @@ async def test_a_leader_earns_by_the_others_and_a_failed_group_earns_nothing(ser
     paid = (await service.group(alone["group"]["id"]))["id"]
     other = (await (third := await service.member()).open(sale)).json()
     await third.pay(other["order"]["id"])
-    await service.tick()
+    await service.work()
     assert paid
     await later(service, 3601)
     assert {reward["state"] for reward in await rewards_of(service, policy_id)} == {"pending"}
@@ -84,7 +84,7 @@ async def test_money_that_waits_for_a_group_goes_back_with_it(service: Service) 
     buyer = await service.member()
     order = (await buyer.open(sale, invite_code=await code(inviter, sale))).json()["order"]
     await buyer.pay(order["id"])
-    await service.tick()
+    await service.work()
     assert (await has(inviter))[1] == 490
     await later(service, 3601)
     assert (await buyer.order(order["id"]))["state"] == "refunded"
@@ -103,7 +103,7 @@ async def test_helpers_share_a_part_or_get_a_fixed_amount_each(service: Service)
         assert (await helper.cut(bargain_id)).is_success
     order = (await owner.buy_at(bargain_id)).json()["order"]
     await owner.pay(order["id"])
-    await service.tick()
+    await service.work()
     share = order["amount"] * 1000 // (10_000 * 3)
     assert [(await has(helper))[1] for helper in helpers] == [share + 7] * 3
     assert await budget(service, shared) == 100_000 - 3 * share
@@ -122,12 +122,12 @@ async def test_a_price_that_fell_takes_its_part_of_the_reward_along(service: Ser
     first = (await members[0].open(sale, invite_code=invite)).json()
     orders = [first["order"]]
     await members[0].pay(first["order"]["id"])
-    await service.tick()
+    await service.work()
     assert (await has(inviter))[1] == first["order"]["amount"] // 10
     for member in members[1:]:
         orders.append((await member.join(sale, first["group"]["id"])).json()["order"])
         await member.pay(orders[-1]["id"])
-    await service.tick()
+    await service.work()
     assert (await members[0].order(orders[0]["id"]))["settled_price"] == 3000
     assert (await has(inviter))[1] == 300
     assert await budget(service, policy_id) == 100_000 - 300
@@ -143,7 +143,7 @@ async def test_caps_of_an_order_of_a_day_and_of_the_budget(service: Service) -> 
     by_budget = await policy(service, 500, sale_id=sale.id)
     for _ in range(3):
         await brought(service, inviter, sale)
-        await service.tick()
+        await service.work()
     said = {
         policy_id: [(reward["amount"], reward["limited_by"]) for reward in await rewards_of(service, policy_id)]
         for policy_id in (by_order, by_day, by_budget)
@@ -154,7 +154,7 @@ async def test_caps_of_an_order_of_a_day_and_of_the_budget(service: Service) -> 
     await top_up(service, by_budget, 1000, "second")
     await later(service, DAY, inviter)
     await brought(service, inviter, sale)
-    await service.tick()
+    await service.work()
     for policy_id in (by_day, by_budget):
         assert (await rewards_of(service, policy_id))[-1]["amount"] == 490, "a new day, a new budget"
     assert await service.violations() == []
@@ -165,7 +165,7 @@ async def test_a_refund_takes_a_reward_back_wherever_it_is(service: Service) -> 
     sale, inviter = await flash(service), await service.member()
     policy_id = await policy(service, sale_id=sale.id, mature_days=1)
     pending = await brought(service, inviter, sale)
-    await service.tick()
+    await service.work()
     await refund(service, pending)
     assert await has(inviter) == (0, 0, 0, 0)
 
@@ -177,7 +177,7 @@ async def test_a_refund_takes_a_reward_back_wherever_it_is(service: Service) -> 
 
     payout = await inviter.post("/v1/payouts", {"amount": 400, "account": "alice"})
     assert payout.status_code == 201, payout.text
-    await service.tick()
+    await service.work()
     assert await has(inviter) == (90, 0, 0, 0)
     await refund(service, kept)
     assert await has(inviter) == (0, 0, 0, 400), "the balance first, the rest is owed"
@@ -219,9 +219,9 @@ async def test_parallel_duplicates_of_everything_pay_once_and_reverse_once(servi
         *(rewards.mature(service.state, id_, service.clock()) for id_ in due for _ in range(3)),
         *(service.ops("POST", f"orders/{id_}/refund", **{"idempotency-key": "x"}) for id_ in orders[:20]),
     )
-    await service.tick()
+    await service.work()
     await asyncio.gather(*(look(order_id) for order_id in orders))
-    await service.tick()
+    await service.work()
     after = {reward["order_id"]: reward for reward in await rewards_of(service, policy_id)}
     assert {after[id_]["state"] for id_ in orders[:20]} == {"reversed"}
     assert {after[id_]["state"] for id_ in orders[20:]} == {"matured"}
@@ -252,7 +252,7 @@ async def test_a_suspect_reward_waits_for_an_operator(service: Service) -> None:
     inviter, phone = await same_phone(service, "inviter")
     for _ in range(3):
         await brought(service, inviter, sale, await twin(service, phone))
-    await service.tick()
+    await service.work()
     assert await has(inviter) == (0, 0, 0, 0)
     found = await rewards_of(service, policy_id)
     assert [(reward["state"], "phone" in reward["reasons"]) for reward in found] == [("withheld", True)] * 3
@@ -281,7 +281,7 @@ async def test_a_reward_that_has_become_suspect_is_withheld_before_it_matures(se
     session = (await service.http.post("/v1/sessions", json={"provider": "dev", "code": name})).json()
     buyer = Member(service, session["member"]["id"], name, session["access_token"])
     await brought(service, inviter, sale, buyer)
-    await service.tick()
+    await service.work()
     assert await has(inviter) == (0, 490, 0, 0)
     await service.http.post("/v1/sessions", json={"provider": "dev", "code": name, "phone": phone})
     await later(service, DAY + 1, inviter)
@@ -290,7 +290,7 @@ async def test_a_reward_that_has_become_suspect_is_withheld_before_it_matures(se
     assert await has(inviter) == (0, 0, 0, 0)
     assert await budget(service, policy_id) == 100_000
     assert (await service.ops("POST", f"rewards/{reward['id']}/release")).is_success
-    await service.tick()
+    await service.work()
     assert await has(inviter) == (490, 0, 0, 0)
     assert await service.violations() == []
 
@@ -307,7 +307,7 @@ async def test_a_policy_rewards_what_is_paid_while_it_holds(service: Service) ->
     assert (reply.status_code, reply.json()["code"]) == (422, "idempotency_key_reused")
     await brought(service, inviter, sale)
     await brought(service, inviter, other)
-    await service.tick()
+    await service.work()
     assert len(await rewards_of(service, policy_id)) == 1
     ended = await service.ops("POST", f"reward-policies/{policy_id}/end")
     again = await service.ops("POST", f"reward-policies/{policy_id}/end")
@@ -316,7 +316,7 @@ async def test_a_policy_rewards_what_is_paid_while_it_holds(service: Service) ->
     assert (reply.status_code, reply.json()["code"]) == (409, "policy_ended")
     await top_up(service, policy_id, 5000)
     await brought(service, inviter, sale)
-    await service.tick()
+    await service.work()
     assert len(await rewards_of(service, policy_id)) == 1
     assert policy_id in {item["id"] for item in (await service.ops("GET", "reward-policies")).json()["items"]}
     assert await service.violations() == []

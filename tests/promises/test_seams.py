@@ -54,7 +54,7 @@ async def test_nobody_earns_by_what_was_bought_before_they_came(service: Service
     for other in others:
         await joined(other, sale, group_id)
     service.clock.advance(3600)
-    await service.tick()  # the first group succeeds, and a part of its price goes back
+    await service.work()  # the first group succeeds, and a part of its price goes back
     assert [row["order_id"] for row in await rewards(service, policy_id)] == [second]
     assert await service.violations() == []
 
@@ -78,10 +78,10 @@ async def test_who_leads_a_merged_group_earns_nothing_by_those_who_came_with_it(
     _, order_id = await opened(leader, sale, on_unfilled="merge")
     service.clock.advance(1800)
     target, _ = await opened(other, sale)
-    await service.tick()
+    await service.work()
     assert await rewards(service, policy_id) == []
     service.clock.advance(1801)
-    await service.tick()
+    await service.work()
     assert (await leader.order(order_id))["group_id"] == target
     await look_again(service, order_id)
     assert await rewards(service, policy_id) == []
