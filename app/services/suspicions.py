@@ -110,7 +110,7 @@ async def find_evidence(session: AsyncSession, inviter_id: str, member_id: str) 
         child.member_id: child
         for child in await _children(session, DAY, inviter_id=inviter_id, begin=begin, end=end)
     }
-    (own,) = await _children(session, ONE, inviter_id=inviter_id, member_id=member_id)
+    own = await _children(session, ONE, inviter_id=inviter_id, member_id=member_id)
     circles = await session.exec(
         select(Refusal.scope).where(Refusal.member_id == member_id, Refusal.inviter_id == inviter_id).limit(1)
     )
@@ -122,7 +122,7 @@ async def find_evidence(session: AsyncSession, inviter_id: str, member_id: str) 
         ring=any(rings),
         day=len(day),
         alike=sum(child.made_for_it for child in day.values()),
-        is_alike=own.made_for_it,
+        is_alike=any(child.made_for_it for child in own),
     )
 
 
