@@ -42,30 +42,8 @@ async def known_to(state: State, viewer_id: str | None) -> Known:
     return known if known is not None else await _unless_away(memory.read(viewer_id), frozenset())
 
 
-async def friends_in(session: AsyncSession, viewer_id: str, group_ids: Collection[str]) -> dict[str, FriendsIn]:
-    """Who that a member knows has paid for a seat in these groups; without those with nothing to tell."""
-    return await find_friends(session, (await read_known(session, [viewer_id]))[viewer_id], group_ids)
-
-
-async def find_friends(session: AsyncSession, known: Known, group_ids: Collection[str]) -> dict[str, FriendsIn]:
-    """The same, of members who are known."""
-    if not known:
-        return {}
-    rows = await session.exec(
-        select(Order.group_id, Member.name, Member.seen_by_friends)
-        .join(Member, col(Member.id) == Order.member_id)
-        .where(
-            col(Order.group_id).in_(group_ids),
-            col(Order.member_id).in_(known),
-            col(Order.state).in_(PAID_SEAT_STATES),
-        )
-        .order_by(Order.group_id, col(Order.seat_number)),
-    )
-    return _show_each(rows.all())
-
-
 async def find_groups(session: AsyncSession, known: Known, sale_id: str) -> dict[str, FriendsIn]:
-    """The groups of a sale in which there is something to tell of members who are known."""
+    """The groups of a sale in which there is something to tell of members who are known and have paid."""
     if not known:
         return {}
     rows = await session.exec(

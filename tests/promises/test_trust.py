@@ -2,8 +2,9 @@
 
 import pytest
 
+from app.models import Group
 from app.services import trust, views
-from app.services.trust import friends_in
+from app.services.trust import find_groups, read_known
 from tests.promises.test_referrals import conclude
 from tests.service import Member, Sale, Service, gather_limited
 
@@ -48,7 +49,9 @@ async def look(viewer: Member, path: str) -> object:
 async def told(viewer: Member, group_id: str) -> object:
     """What `friends_in` tells of one group."""
     async with viewer.service.state.database.snapshot() as session:
-        found = (await friends_in(session, viewer.id, [group_id])).get(group_id)
+        known = (await read_known(session, [viewer.id]))[viewer.id]
+        sale_id = (await session.get_one(Group, group_id)).sale_id
+        found = (await find_groups(session, known, sale_id)).get(group_id)
     return None if found is None else found.model_dump()
 
 
