@@ -1,0 +1,1 @@
+"""Those who confirm who somebody is: login providers."""
