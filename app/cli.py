@@ -1,7 +1,6 @@
 """The command line: `python -m app …`. Every command opens the same state as the API."""
 
 import asyncio
-import logging
 import os
 import signal
 import socket
@@ -15,10 +14,12 @@ import uvicorn
 import uvloop
 from pydantic import ValidationError
 
-from app.config import Environment, Settings
+from app.config import Environment, Settings, stand_in_port
 from app.domain.operators import Scope
 from app.gateways.database import SQLITE_FILE, DatabaseNotReady, database_url, open_database
+from app.gateways.payments.wechatpay import ProviderNotReady
 from app.gateways.valkey import FolderInUse
+from app.logs import begin_logging
 from app.main import collect_less_garbage, create_app, in_front
 from app.services import operators
 from app.services.sample import SAMPLE_KEY, add_sample, find_sample_invite
@@ -48,6 +49,9 @@ def run(
 ) -> None:
     """Try it on a laptop: API and workers in one process, SQLite, an embedded Valkey, sample data."""
     here = {} if "PUBLIC_URL" in os.environ else {"public_url": f"http://127.0.0.1:{port}"}
+    if here and "CHAT_STAND_IN_URL" not in os.environ:
+        # No platform reaches this address: the scene `chat` plays them beside the service.
+        here["chat_stand_in_url"] = f"http://127.0.0.1:{stand_in_port(port)}"
     settings = _settings(port=port, data=data, **here)
     if settings.environment != Environment.DEVELOPMENT:
         _stop("ENVIRONMENT: `run` is for development; use `serve` and `worker`")
@@ -252,7 +256,7 @@ def _settings(**overrides: Any) -> Settings:
 def _run(work: Coroutine[Any, Any, Any]) -> Any:
     try:
         return uvloop.run(work)
-    except (DatabaseNotReady, FolderInUse) as error:
+    except (DatabaseNotReady, FolderInUse, ProviderNotReady) as error:
         _stop(str(error))
     except (FileExistsError, FileNotFoundError, NotADirectoryError, PermissionError) as error:
         _stop(f"DATA: cannot use {error.filename} ({error.strerror})")
@@ -264,7 +268,4 @@ def _stop(message: str) -> None:
 
 
 def _log() -> None:
-    logging.basicConfig(
-        level=os.environ.get("LOG_LEVEL", "WARNING"),
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-    )
+    begin_logging(os.environ.get("LOG_LEVEL", "WARNING"))

@@ -18,7 +18,7 @@ from app.domain.errors import (
 from app.domain.operators import SCOPE_MEANINGS, Scope
 from app.schemas.fields import MAX_PAGE
 from app.services.operators import Operator, authenticate
-from app.services.sessions import read_access_token
+from app.services.sessions import read_access_token, read_token
 from app.state import State
 
 member_scheme = HTTPBearer(
@@ -41,6 +41,7 @@ async def get_state(connection: HTTPConnection) -> State:
     return cast("State", connection.state.kaituan)
 
 
+BEARER = "Authorization: Bearer <access_token>"
 StateDep = Annotated[State, Depends(get_state)]
 BearerDep = Annotated[HTTPAuthorizationCredentials | None, Security(member_scheme)]
 
@@ -50,10 +51,26 @@ async def get_viewer_id(state: StateDep, credentials: BearerDep) -> str | None:
     return None if credentials is None else read_access_token(state, credentials.credentials)
 
 
+async def get_session_id(state: StateDep, credentials: BearerDep) -> str | None:
+    """The session that is asking; None when its token does not say. Raises as `get_member_id`."""
+    if credentials is None:
+        raise CredentialsMissing(header=BEARER)
+    return read_token(state, credentials.credentials)[1]
+
+
+async def get_leaver_id(state: StateDep, credentials: BearerDep) -> str:
+    """The id of a member who asks to be erased, perhaps once more: their token is worth nothing else by then.
+    Raises as `get_member_id`.
+    """
+    if credentials is None:
+        raise CredentialsMissing(header=BEARER)
+    return read_access_token(state, credentials.credentials, may_be_erased=True)
+
+
 async def get_member_id(viewer_id: Annotated[str | None, Depends(get_viewer_id)]) -> str:
     """The id of the member who is asking. Raises `CredentialsMissing`, `TokenInvalid`, `TokenExpired`."""
     if viewer_id is None:
-        raise CredentialsMissing(header="Authorization: Bearer <access_token>")
+        raise CredentialsMissing(header=BEARER)
     return viewer_id
 
 
@@ -94,5 +111,7 @@ OPERATOR_ERRORS = (CredentialsMissing, ApiKeyInvalid, ScopeMissing)
 """What `require_scope` refuses with."""
 ViewerDep = Annotated[str | None, Depends(get_viewer_id)]
 MemberDep = Annotated[str, Depends(get_member_id)]
+SessionDep = Annotated[str | None, Depends(get_session_id)]
+LeaverDep = Annotated[str, Depends(get_leaver_id)]
 RequestKeyDep = Annotated[str, Depends(get_request_key)]
 LimitQuery = Annotated[int, Query(ge=1, le=MAX_PAGE, description="Items per page 每页条数")]

@@ -6,8 +6,12 @@ The promises do not lean on these limits; they keep one caller from taking the t
 
 import math
 from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from time import monotonic
+
+from app.domain.errors import RateLimited
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +46,25 @@ class Limiter:
         now = monotonic() if now is None else now
         debt = self._earned_at.get(key, now) - now
         return max(0, math.ceil(debt - (self.burst - 1) / self.rate - 1e-9))
+
+    def count(self, key: str) -> None:
+        """Count one request. Raises `RateLimited` for one too many."""
+        allowance = self.ask(key)
+        if allowance is not None and allowance.retry_seconds:
+            raise RateLimited(retry_after_seconds=allowance.retry_seconds)
+
+    @contextmanager
+    def counting(self, key: str, miss: type[Exception]) -> Iterator[None]:
+        """Let nobody guess: only what ends in a `miss` is counted, and whoever had too many waits before they may
+        try again. Raises `RateLimited`.
+        """
+        if seconds := self.wait(key):
+            raise RateLimited(retry_after_seconds=seconds)
+        try:
+            yield
+        except miss:
+            self.ask(key)
+            raise
 
     def ask(self, key: str, now: float | None = None) -> Allowance | None:
         """Count one request; None when nothing is limited. What was too many is not counted."""

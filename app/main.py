@@ -20,32 +20,50 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
 from app.config import Settings
+from app.logs import begin_logging
 from app.routers import (
     admissions,
     bargains,
+    bindings,
     branches,
+    comments,
     communities,
     coupons,
+    endpoints,
     entries,
+    events,
+    facts,
     forecasts,
     groups,
     growth,
     health,
+    identities,
     invariants,
     invites,
+    jobs,
     ledger,
+    links,
     live,
     members,
+    memberships,
+    notices,
     orders,
     pages,
     payments,
     payouts,
+    phones,
     pictures,
+    posts,
+    probes,
     products,
+    pushes,
+    reconciliations,
     reminders,
+    reports,
     rewards,
     sales,
     sandbox,
+    segments,
     sessions,
     slots,
     suspicions,
@@ -54,6 +72,7 @@ from app.routers import (
 from app.routers.lane import Lane
 from app.routers.problems import add_problem_handlers
 from app.schemas.problems import Problem
+from app.services.erased import learning
 from app.services.feed import feeding
 from app.services.views import forget
 from app.state import State, open_state
@@ -94,13 +113,19 @@ TAGS = [
     {"name": "reminders", "description": "Told before a sale opens 开抢提醒"},
     {"name": "invites", "description": "Links that bring friends in 邀请"},
     {"name": "coupons", "description": "What takes something off an order 优惠券"},
+    {"name": "communities", "description": "People around one clear value 社群"},
+    {"name": "posts", "description": "What members write, and how they answer each other 帖子与互动"},
+    {"name": "notices", "description": "What one is told: orders, answers, broadcasts 消息"},
     {"name": "money", "description": "Rewards, balance, payouts, tips 奖励、余额、提现与打赏"},
     {"name": "operators: catalog", "description": "Communities and products 社群与商品 · scope `catalog`"},
     {
         "name": "operators: sales",
         "description": "Draw up, publish, pause, end; coupons 活动与优惠券管理 · scope `sales`",
     },
-    {"name": "operators: orders", "description": "Ship, complete, refund 订单管理 · scope `orders`"},
+    {
+        "name": "operators: orders",
+        "description": "Ship, complete, refund; bills of payment providers 订单管理与对账 · scope `orders`",
+    },
     {
         "name": "operators: growth",
         "description": "Who brought whom, and how sales spread 邀请与增长 · scope `growth`",
@@ -109,8 +134,17 @@ TAGS = [
         "name": "operators: rewards",
         "description": "Reward policies, withheld rewards, payouts 奖励与提现管理 · scope `rewards`",
     },
+    {
+        "name": "operators: communities",
+        "description": "Members, posts, segments and health 社群运营 · scope `communities`",
+    },
+    {
+        "name": "operators: events",
+        "description": "Everything that happened, to be read or sent to you 事件流与推送 · scope `events`",
+    },
     {"name": "operators: invariants", "description": "Prove the promises 对账 · scope `invariants`"},
-    {"name": "hooks", "description": "For payment providers 回调"},
+    {"name": "operators: chat", "description": "Chats on WeCom, Telegram, … 群聊绑定 · scope `chat`"},
+    {"name": "hooks", "description": "For payment providers and chat platforms 回调"},
     {"name": "sandbox", "description": "A payment provider to try things with 沙箱收银台"},
     {"name": "health", "description": "Probes 探针"},
 ]
@@ -126,6 +160,7 @@ def create_app(settings: Settings, state: State | None = None) -> FastAPI:
             if state is None and settings.workers_inside:
                 await stack.enter_async_context(running_workers(opened))
             await stack.enter_async_context(feeding(opened))
+            await stack.enter_async_context(learning(opened))
             stack.enter_context(_leaving_in_order(opened))
             opened.live.heard.append(partial(forget, opened))
             collect_less_garbage()
@@ -146,7 +181,7 @@ def create_app(settings: Settings, state: State | None = None) -> FastAPI:
     add_problem_handlers(app)
     for router in (
         *(
-            sessions.router,
+            *(sessions.router, sessions.member_router, identities.router, phones.router),
             *(sales.router, admissions.router),
             groups.router,
             entries.router,
@@ -155,13 +190,18 @@ def create_app(settings: Settings, state: State | None = None) -> FastAPI:
             *(orders.router, orders.sale_router),
             payments.router,
             *(invites.router, invites.link_router, pages.router, pictures.router),
-            *(members.router, branches.router),
-            reminders.router,
+            *(members.router, branches.router, facts.router, links.router, links.page_router),
+            *(communities.router, communities.member_router, memberships.router, pushes.router, health.router),
+            *(posts.router, posts.post_router, comments.post_router, comments.router, jobs.router),
+            *(reports.subject_router, reports.router),
+            *(notices.router, reminders.router),
             coupons.router,
             *(ledger.router, rewards.router, payouts.router, tips.router),
         ),
         *(
             communities.operator_router,
+            *(members.operator_router, phones.operator_router),
+            *(health.operator_router, health.ranking_router),
             products.operator_router,
             pictures.operator_router,
             sales.operator_router,
@@ -170,7 +210,11 @@ def create_app(settings: Settings, state: State | None = None) -> FastAPI:
         *(forecasts.operator_router, coupons.operator_router),
         *(branches.operator_router, growth.operator_router, suspicions.operator_router),
         *(rewards.operator_router, payouts.operator_router),
-        *(orders.operator_router, invariants.operator_router, payments.hook_router, health.router),
+        *(posts.operator_router, reports.operator_router),
+        *(segments.operator_router, segments.preview_router, facts.operator_router),
+        *(pushes.operator_router, bindings.operator_router, bindings.hook_router),
+        *(events.operator_router, endpoints.operator_router, orders.operator_router),
+        *(reconciliations.operator_router, invariants.operator_router, payments.hook_router, probes.router),
     ):
         app.include_router(router)
     if settings.has_sandbox:
@@ -270,13 +314,13 @@ def _document(app: FastAPI) -> dict[str, Any]:
                 if parameter["name"] == "idempotency-key":
                     parameter["required"] = True
                     parameter["name"] = "Idempotency-Key"
+    document["webhooks"] = events.describe_webhooks()
     app.openapi_schema = document
     return document
 
 
 def app_from_environment() -> ASGIApp:
     """The factory for `uvicorn --factory app.main:app_from_environment`."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    logging.getLogger("httpx").setLevel(logging.WARNING)
+    begin_logging(logging.INFO)
     settings = Settings()
     return in_front(create_app(settings), settings)

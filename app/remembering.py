@@ -67,6 +67,12 @@ class Memory(Generic[Key, Value]):
         if len(self._values) > self.SIZE:
             self._values.popitem(last=False)
 
+    def clear(self) -> None:
+        """Read everything anew, and keep nothing of what was read."""
+        self._values.clear()
+        for key in self._reading:
+            self._reading[key] += 1
+
     def drop(self, key: Key) -> None:
         """Read it anew next time: it changed. What is being read at this moment is not remembered either."""
         found = self._values.get(key)

@@ -241,6 +241,57 @@ class SelfTip(ForbiddenError):
     zh = "不能给自己打赏"
 
 
+class NotAllowed(ForbiddenError):
+    code = "not_allowed"
+    en = "Your place in this community does not allow it"
+    zh = "您在该社群中的身份无权执行此操作"
+
+
+class MemberBlocked(ForbiddenError):
+    code = "member_blocked"
+    en = "This community has blocked you"
+    zh = "您已被该社群屏蔽"
+
+
+class InviteNeeded(ForbiddenError):
+    code = "invite_needed"
+    en = "Members of this community bring others in by an invite of theirs"
+    zh = "加入该社群需要成员的邀请"
+
+
+class NotInAudience(ForbiddenError):
+    code = "not_in_audience"
+    en = "This community is for others"
+    zh = "您不在该社群的面向人群中"
+
+
+class Outranked(ForbiddenError):
+    code = "outranked"
+    en = "This member's role is not below yours"
+    zh = "该成员的身份不低于您"
+
+
+@dataclass(eq=False)
+class TrustTooLow(ForbiddenError):
+    code = "trust_too_low"
+    en = "Newcomers post no pictures, cards and mentions: give and receive something first"
+    zh = "新成员暂不能发布图片、卡片或提及他人，请先参与互动"
+    level: int
+    needed: int
+
+
+class MembersOnly(ForbiddenError):
+    code = "members_only"
+    en = "This sale is for members of its community"
+    zh = "该活动仅限社群成员购买"
+
+
+class NotInSegment(ForbiddenError):
+    code = "not_in_segment"
+    en = "This sale is for other members than you"
+    zh = "您不在该活动的适用人群内"
+
+
 # 404
 
 
@@ -310,6 +361,12 @@ class PaymentNotFound(NotFoundError):
     zh = "支付单不存在"
 
 
+class ReconciliationNotFound(NotFoundError):
+    code = "reconciliation_not_found"
+    en = "There is no such reconciliation"
+    zh = "对账记录不存在"
+
+
 class ProviderNotFound(NotFoundError):
     code = "provider_not_found"
     en = "There is no such provider"
@@ -370,6 +427,84 @@ class PayoutNotFound(NotFoundError):
     zh = "提现不存在"
 
 
+class MembershipNotFound(NotFoundError):
+    code = "membership_not_found"
+    en = "This member does not belong to the community"
+    zh = "该成员不属于此社群"
+
+
+class PostNotFound(NotFoundError):
+    code = "post_not_found"
+    en = "There is no such post"
+    zh = "帖子不存在"
+
+
+class CommentNotFound(NotFoundError):
+    code = "comment_not_found"
+    en = "There is no such comment"
+    zh = "评论不存在"
+
+
+class ReportNotFound(NotFoundError):
+    code = "report_not_found"
+    en = "There is no such report"
+    zh = "举报不存在"
+
+
+class SegmentNotFound(NotFoundError):
+    code = "segment_not_found"
+    en = "There is no such segment"
+    zh = "人群不存在"
+
+
+class PushNotFound(NotFoundError):
+    code = "push_not_found"
+    en = "There is no such broadcast"
+    zh = "群发不存在"
+
+
+class IdentityNotFound(NotFoundError):
+    code = "identity_not_found"
+    en = "You are not known by this"
+    zh = "未关联此登录方式"
+
+
+class SessionNotFound(NotFoundError):
+    code = "session_not_found"
+    en = "There is no such session of yours, or it has ended"
+    zh = "会话不存在或已结束"
+
+
+class EndpointNotFound(NotFoundError):
+    code = "endpoint_not_found"
+    en = "There is no such endpoint"
+    zh = "推送端点不存在"
+
+
+class DeliveryNotFound(NotFoundError):
+    code = "delivery_not_found"
+    en = "This endpoint was not sent such an event"
+    zh = "该端点没有此事件的推送记录"
+
+
+class NoticeNotFound(NotFoundError):
+    code = "notice_not_found"
+    en = "There is no such notice"
+    zh = "消息不存在"
+
+
+class LinkNotFound(NotFoundError):
+    code = "link_not_found"
+    en = "There is no such code or link, or it is not good any more; ask for a new one"
+    zh = "绑定码或链接无效或已失效，请重新获取"
+
+
+class BindingNotFound(NotFoundError):
+    code = "binding_not_found"
+    en = "There is no such binding of a chat"
+    zh = "群聊绑定不存在"
+
+
 # 405
 
 
@@ -380,6 +515,18 @@ class MethodNotAllowed(MethodError):
 
 
 # 409
+
+
+class ChatTaken(ConflictError):
+    code = "chat_taken"
+    en = "Another binding speaks in this chat"
+    zh = "该群聊已被其他绑定使用"
+
+
+class ChatUnknown(ConflictError):
+    code = "chat_unknown"
+    en = "Nobody has spoken to this binding in a chat yet, and none is named"
+    zh = "该绑定尚未收到群聊消息，也未指定群聊"
 
 
 @dataclass(eq=False)
@@ -545,6 +692,38 @@ class TooManyPayments(ConflictError):
 
 
 @dataclass(eq=False)
+class PayerUnknown(ConflictError):
+    code = "payer_unknown"
+    en = "This provider has to know who pays: log in there first, or link that login"
+    zh = "该支付方式需要付款人在其平台的身份，请先登录或绑定"
+    identity: str
+
+
+@dataclass(eq=False)
+class CurrencyNotTaken(ConflictError):
+    code = "currency_not_taken"
+    en = "This provider does not take the order's currency"
+    zh = "该支付方式不支持订单的币种"
+    currency: str
+
+
+@dataclass(eq=False)
+class ProviderRefused(ConflictError):
+    code = "provider_refused"
+    en = "The payment provider does not take this payment"
+    zh = "支付渠道拒绝了此笔支付"
+    reason: str
+
+
+@dataclass(eq=False)
+class BillNotReady(ConflictError):
+    code = "bill_not_ready"
+    en = "The provider has no bill of this day yet"
+    zh = "支付渠道尚未生成当日账单"
+    newest_day: str
+
+
+@dataclass(eq=False)
 class SaleTransitionRefused(ConflictError):
     code = "sale_transition_refused"
     en = "The sale cannot go to that state from this one"
@@ -646,6 +825,26 @@ class HelpLimit(ConflictError):
     limit: int
 
 
+class IdentityTaken(ConflictError):
+    code = "identity_taken"
+    en = "Another member logs in with this; unlink it there first"
+    zh = "该登录方式已属于其他成员，请先在那里解除关联"
+
+
+class IdentityLast(ConflictError):
+    code = "identity_last"
+    en = "Without this you could not log in again; link another one first"
+    zh = "这是您最后的登录方式，请先关联其他方式"
+
+
+@dataclass(eq=False)
+class IdentityLimit(ConflictError):
+    code = "identity_limit"
+    en = "You are known by as many names as we keep"
+    zh = "关联的登录方式已达上限"
+    limit: int
+
+
 class BalanceTooLow(ConflictError):
     code = "balance_too_low"
     en = "There is not that much on the account"
@@ -688,6 +887,128 @@ class PolicyEnded(ConflictError):
     code = "policy_ended"
     en = "The reward policy is over"
     zh = "奖励规则已结束"
+
+
+@dataclass(eq=False)
+class ValueUnstated(ConflictError):
+    code = "value_unstated"
+    en = "A community states its value before it opens"
+    zh = "社群开放前须写明自身价值"
+    missing: str
+
+
+@dataclass(eq=False)
+class CommunityNotOpen(ConflictError):
+    code = "community_not_open"
+    en = "This community is not open"
+    zh = "该社群未开放"
+    state: str
+
+
+class OwnsCommunity(ConflictError):
+    code = "owns_community"
+    en = "An owner hands the community over before leaving it"
+    zh = "群主须先移交社群才能退出"
+
+
+class SaleIsPlan(ConflictError):
+    code = "sale_is_plan"
+    en = "A membership is bought by joining its community"
+    zh = "付费成员资格须通过加入社群购买"
+
+
+@dataclass(eq=False)
+class MembershipRefused(ConflictError):
+    code = "membership_refused"
+    en = "This membership cannot be changed like that now"
+    zh = "当前成员状态不允许此操作"
+    state: str
+
+
+class AlreadyCheckedIn(ConflictError):
+    code = "already_checked_in"
+    en = "You have checked in today"
+    zh = "今日已打卡"
+
+
+@dataclass(eq=False)
+class PostKindRefused(ConflictError):
+    code = "post_kind_refused"
+    en = "This community takes no posts of that kind"
+    zh = "该社群不支持此类帖子"
+    kind: str
+
+
+class HistoryNotKept(ConflictError):
+    code = "history_not_kept"
+    en = "A chat keeps no history of its members"
+    zh = "群聊不保留成员的历史发言"
+
+
+@dataclass(eq=False)
+class ReportDecided(ConflictError):
+    code = "report_decided"
+    en = "This report was decided otherwise"
+    zh = "该举报已有其他处理结果"
+    state: str
+
+
+@dataclass(eq=False)
+class JobRefused(ConflictError):
+    code = "job_refused"
+    en = "The job does not take this now: its state says why"
+    zh = "该任务当前状态不支持此操作"
+    state: str
+
+
+@dataclass(eq=False)
+class ConsentMissing(ConflictError):
+    code = "consent_missing"
+    en = "This is kept only of members who have agreed to it"
+    zh = "需先征得成员同意才能保存该信息"
+    fact: str
+
+
+@dataclass(eq=False)
+class EndpointRefused(ConflictError):
+    code = "endpoint_refused"
+    en = "The endpoint does not take this now: its state says why"
+    zh = "该端点当前状态不支持此操作"
+    state: str
+
+
+class SegmentInUse(ConflictError):
+    code = "segment_in_use"
+    en = "A community, a sale or a push asks for this segment"
+    zh = "该人群正被社群、活动或推送使用"
+
+
+@dataclass(eq=False)
+class PushBudgetTooLow(ConflictError):
+    code = "push_budget_too_low"
+    en = "The community has not earned this broadcast"
+    zh = "社群的群发额度不足"
+    price: int
+    budget: int
+
+
+class PushReachesNobody(ConflictError):
+    code = "push_reaches_nobody"
+    en = "There is nobody to tell"
+    zh = "没有可触达的成员"
+
+
+@dataclass(eq=False)
+class ErasureRefused(ConflictError):
+    code = "erasure_refused"
+    en = "Something of this member is still under way: finish it, or hand it over, first"
+    zh = "该成员仍有未完结的事项，请先处理或移交"
+    orders: str | None = None
+    groups: str | None = None
+    refunds: str | None = None
+    payouts: str | None = None
+    balance: str | None = None
+    communities: str | None = None
 
 
 # 410
@@ -763,6 +1084,12 @@ class IdempotencyKeyReused(InvalidError):
     zh = "此 Idempotency-Key 已用于其他请求"
 
 
+class WordsBlocked(InvalidError):
+    code = "words_blocked"
+    en = "This community does not want to read that"
+    zh = "内容包含该社群屏蔽的词语"
+
+
 @dataclass(eq=False)
 class OrderLimit(InvalidError):
     code = "order_limit"
@@ -833,6 +1160,15 @@ class InviteLimit(TooManyError):
 
 
 @dataclass(eq=False)
+class PostLimit(TooManyError):
+    code = "post_limit"
+    en = "You have written as much as one of your trust may in a day"
+    zh = "已达到当前信任等级每日发言上限"
+    limit: int
+    retry_after_seconds: int
+
+
+@dataclass(eq=False)
 class TooManyConnections(TooManyError):
     code = "too_many_connections"
     en = "Too many connections from your address watch or wait"
@@ -859,6 +1195,12 @@ class Busy(UnavailableError):
     code = "busy"
     en = "Too many at once; nothing was taken"
     zh = "请求繁忙，未占用任何库存"
+
+
+class LoginUnavailable(UnavailableError):
+    code = "login_unavailable"
+    en = "The login provider does not answer; nothing was done"
+    zh = "登录提供方暂无响应，未执行任何操作"
 
 
 class ProviderUnavailable(UnavailableError):

@@ -45,6 +45,8 @@ class TransferKind(StrEnum):
     PAYOUT_PAID = "payout_paid"
     PAYOUT_RETURNED = "payout_returned"
     TIP = "tip"
+    FORFEITED = "forfeited"
+    """Given up by a member who is erased."""
 
 
 class AccountKey(NamedTuple):

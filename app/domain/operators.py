@@ -10,6 +10,9 @@ class Scope(StrEnum):
     REWARDS = "rewards"
     INVARIANTS = "invariants"
     GROWTH = "growth"
+    COMMUNITIES = "communities"
+    CHAT = "chat"
+    EVENTS = "events"
 
 
 SCOPE_MEANINGS = {
@@ -19,4 +22,7 @@ SCOPE_MEANINGS = {
     Scope.REWARDS: "reward policies, withheld rewards, payouts 奖励与提现",
     Scope.INVARIANTS: "run the invariants 对账",
     Scope.GROWTH: "invites, referrals and growth figures 邀请与增长",
+    Scope.COMMUNITIES: "members, posts, segments and health of communities 社群成员、内容、人群与健康度",
+    Scope.CHAT: "bindings of chats on WeCom, Telegram, … 群聊绑定",
+    Scope.EVENTS: "the feed of events, and webhooks 事件流与推送",
 }

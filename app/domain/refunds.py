@@ -9,6 +9,8 @@ FIRST_RETRY_SECONDS = 2
 MAX_RETRY_SECONDS = 3600
 ATTENTION_ATTEMPTS = 8
 """Failed attempts after which operators are told; the retries go on."""
+OVERDUE_ATTEMPTS = 12 + 7 * 24
+"""Attempts after which operators are told of money that is still on its way: the first hour's, and a week's."""
 
 
 class RefundState(StrEnum):

@@ -44,6 +44,8 @@ POSTGRESQL_SETTINGS = {
     "tcp_keepalives_interval": "5",
     "tcp_keepalives_count": "3",
 }
+STATEMENTS = 500
+"""Kept prepared for each connection. There are some 1,500, of which a sale needs a few hundred."""
 OUTAGE_CLASSES = {"08", "40", "53", "57"}
 """SQLSTATE classes: connection, rollback (deadlock), out of resources, shutdown and recovery."""
 
@@ -76,10 +78,18 @@ class Database:
         self.url = async_url(url)
         self.is_sqlite = self.url.startswith("sqlite")
         options: dict[str, Any] = {"pool_size": pool_size, "max_overflow": 0, "pool_timeout": 15}
+        options["pool_use_lifo"] = True  # the connection that was used last knows most statements
+        options["query_cache_size"] = 4 * STATEMENTS
+        options["hide_parameters"] = True  # what a statement was about is not for the text of an error
         if self.is_sqlite:
             options["connect_args"] = {"timeout": SQLITE_BUSY_SECONDS, "isolation_level": None}
         else:
-            connect = {"timeout": 10, "command_timeout": 30, "server_settings": POSTGRESQL_SETTINGS}
+            connect = {
+                "timeout": 10,
+                "command_timeout": 30,
+                "prepared_statement_cache_size": STATEMENTS,
+                "server_settings": POSTGRESQL_SETTINGS,
+            }
             options |= {"pool_pre_ping": True, "connect_args": connect}
         self.engine: AsyncEngine = create_async_engine(self.url, **options)
         if self.is_sqlite:

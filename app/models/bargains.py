@@ -59,6 +59,7 @@ class Cut(SQLModel, table=True):
     __tablename__ = "cuts"
     __table_args__ = (
         UniqueConstraint("bargain_id", "member_id", "part"),
+        Index(None, "member_id"),
         check("number", "number BETWEEN 1 AND slots"),
         check("part", f"part BETWEEN 1 AND {MAX_HELP_WEIGHT}"),
         check("amount", "amount >= 1"),

@@ -8,6 +8,8 @@ from sqlalchemy import BigInteger, CheckConstraint, Enum, Integer, text
 from sqlmodel import Field, SQLModel
 from uuid_utils import uuid7
 
+from app.domain.segments import bucket_of
+
 # Set before any table is declared, so that every constraint has a name that migrations can refer to.
 SQLModel.metadata.naming_convention = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -45,6 +47,17 @@ def loose_link_field(**options: Any) -> Any:
 def big_field(**options: Any) -> Any:
     """A 64-bit integer: money, event ids."""
     return Field(sa_type=BigInteger().with_variant(Integer, "sqlite"), **options)
+
+
+def bucket_field(key: str) -> Any:
+    """The bucket of the member whose id is in the column `key`, for samples. None in a row that was written past
+    SQLAlchemy, until a worker fills it in.
+    """
+
+    def bucket(context: Any) -> str:
+        return bucket_of(context.get_current_parameters()[key])
+
+    return Field(default=None, nullable=True, max_length=3, sa_column_kwargs={"default": bucket})
 
 
 def state_field(states: type[StrEnum], **options: Any) -> Any:

@@ -18,6 +18,8 @@ class Event(SQLModel, table=True):
     __tablename__ = "events"
     __table_args__ = (
         Index(None, "group_id", "id"),
+        Index("ix_events_communities", "community_id", "id", **where("community_id IS NOT NULL")),
+        Index("ix_events_community_times", "community_id", "created_at", **where("community_id IS NOT NULL")),
         Index("ix_events_bargains", "bargain_id", "id", **where("bargain_id IS NOT NULL")),
     )
 
@@ -30,5 +32,7 @@ class Event(SQLModel, table=True):
     group_id: str | None = Field(default=None, max_length=40)
     bargain_id: str | None = Field(default=None, max_length=40)
     member_id: str | None = Field(default=None, max_length=40)
+    community_id: str | None = Field(default=None, max_length=40)
+    """Of what happens in a community, but not in its sales."""
     data: dict[str, Any] = Field(default_factory=dict, sa_type=JSON)
     created_at: datetime

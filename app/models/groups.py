@@ -24,6 +24,7 @@ class Group(SQLModel, table=True):
         check("merged_into", "(merged_into IS NOT NULL) = (state = 'merged')"),
         check("filled_up", "covered >= 0 AND extra >= 0 AND covered + extra < size"),
         Index(None, "sale_id", "state", "deadline_at"),
+        Index("ix_groups_succeeded", "sale_id", "ended_at", **where("state = 'succeeded' AND size > 1")),
         Index("ix_groups_running", "deadline_at", **where("state IN ('open', 'filled')")),
     )
 

@@ -39,6 +39,7 @@ class Order(SQLModel, table=True):
             **where(f"bargain_id IS NOT NULL AND state IN ({quoted(ACTIVE_ORDER_STATES)})"),
         ),
         Index("ix_orders_changed", "sale_id", "changed_at", **where("state <> 'held'")),
+        Index("ix_orders_paid", "sale_id", "paid_at", **where("paid_at IS NOT NULL")),
     )
 
     id: str = id_field("ord")

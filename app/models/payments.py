@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from sqlalchemy import Index, UniqueConstraint
+from sqlalchemy import JSON, Index, UniqueConstraint
 from sqlmodel import Field, SQLModel
 
 from app.domain.payments import PaymentOutcome, PaymentState, RefundReason
@@ -41,6 +41,7 @@ class Payment(SQLModel, table=True):
             **where("state = 'captured' AND outcome IS NULL"),
         ),
         Index(None, "state", "check_at"),
+        Index("ix_payments_paid", "provider", "paid_at", **where("paid_at IS NOT NULL")),
     )
 
     id: str = id_field("pay")
@@ -50,17 +51,30 @@ class Payment(SQLModel, table=True):
     currency: str = Field(max_length=3)
     state: PaymentState = state_field(PaymentState)
     outcome: PaymentOutcome | None = state_field(PaymentOutcome, default=None, nullable=True)
-    pay_url: str | None = Field(default=None, max_length=500)
+    pay_url: str | None = Field(default=None, max_length=2000)
+    pay_params: dict[str, str] | None = Field(default=None, sa_type=JSON(none_as_null=True))
+    """What the front end hands to the provider's own cashier, where there is no page to pay on."""
+    handle: str | None = Field(default=None, max_length=120)
+    """What the provider calls the charge, where it cannot be asked about by our id."""
     provider_ref: str | None = Field(default=None, max_length=120)
     captured_amount: int | None = big_field(default=None, nullable=True)
     captured_currency: str | None = Field(default=None, max_length=3)
     captured_at: datetime | None = None
+    paid_at: datetime | None = None
+    """When it was paid, as the provider says, or else when we heard of it: on the bill of that day it should be.
+    Nothing else is decided by it.
+    """
     refunded_amount: int = big_field(default=0)
     expires_at: datetime
     check_at: datetime
     """When a worker asks the provider next, in case a notification was lost."""
     created_at: datetime
     request_key: str = Field(max_length=128)
+
+    @property
+    def can_be_paid(self) -> bool:
+        """Whether the provider has said where, or with what, to pay."""
+        return self.pay_url is not None or self.pay_params is not None
 
 
 class Refund(SQLModel, table=True):
@@ -72,6 +86,7 @@ class Refund(SQLModel, table=True):
         check("amount", "amount > 0"),
         check("succeeded_at", "(succeeded_at IS NOT NULL) = (state = 'succeeded')"),
         Index(None, "state", "due_at"),
+        Index("ix_refunds_accepted", "accepted_at", **where("accepted_at IS NOT NULL")),
     )
 
     id: str = id_field("ref")
@@ -87,6 +102,8 @@ class Refund(SQLModel, table=True):
     last_error: str | None = Field(default=None, max_length=200)
     created_at: datetime
     succeeded_at: datetime | None = None
+    accepted_at: datetime | None = None
+    """When the provider accepted it, as it says, or else when it succeeded: on the bill of that day it is."""
 
 
 class Notification(SQLModel, table=True):

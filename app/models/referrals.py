@@ -21,6 +21,7 @@ class Touch(SQLModel, table=True):
         check("taps", "taps >= 1"),
         Index(None, "member_id", "last_at"),
         Index(None, "visitor_id"),
+        Index("ix_touches_strangers", "last_at", **where("member_id IS NULL")),
     )
 
     code: str = Field(foreign_key="invites.code", primary_key=True, max_length=20)
@@ -88,9 +89,13 @@ class Cause(SQLModel, table=True):
     __tablename__ = "causes"
     __table_args__ = (
         check("handled", "handled BETWEEN 0 AND version"),
+        check("counted", "counted BETWEEN 0 AND version"),
         Index("ix_causes_due", "order_id", **where("handled < version")),
+        Index("ix_causes_uncounted", "order_id", **where("counted < version")),
     )
 
     order_id: str = loose_link_field(primary_key=True)
     version: int = 1
     handled: int = 0
+    counted: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
+    """The version that what is known of the buyer, and of their communities, has been counted with."""

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import JSON, Index, UniqueConstraint
+from sqlalchemy import JSON, Index, UniqueConstraint, false, text
 from sqlmodel import Field, SQLModel
 
 from app.domain.admissions import AdmissionRules
@@ -81,6 +81,8 @@ class Sale(SQLModel, table=True):
     drawn_at: datetime | None = None
     entries_hash: str | None = Field(default=None, max_length=64)
     """Of all entries as they were drawn."""
+    is_plan: bool = Field(default=False, sa_column_kwargs={"server_default": false()})
+    """Whether memberships of its community are bought in it, and nothing else."""
     undealt: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
     """How many transactions took places that Redis had not dealt."""
     admission: dict[str, Any] = Field(default_factory=dict, sa_type=JSON, sa_column_kwargs={"server_default": "{}"})
@@ -89,6 +91,8 @@ class Sale(SQLModel, table=True):
         default_factory=dict, sa_type=JSON, sa_column_kwargs={"server_default": "{}"}
     )
     """Which touch says who brought a buyer: the fields of `AttributionRules`."""
+    members_only: bool = Field(default=False, sa_column_kwargs={"server_default": text("false")})
+    """Whether only members of its communities buy."""
     created_at: datetime
     changed_at: datetime
 

@@ -53,7 +53,7 @@ class SandboxPayout(SQLModel, table=True):
 
 
 class SandboxCallback(SQLModel, table=True):
-    """A notification the cashier has to deliver."""
+    """A notification the cashier has to deliver; it is gone when that is done, or given up."""
 
     __tablename__ = "sandbox_callbacks"
 
@@ -62,4 +62,4 @@ class SandboxCallback(SQLModel, table=True):
     body: str = Field(sa_type=Text)
     attempts: int = 0
     due_at: datetime | None = Field(default=None, index=True)
-    """When to send it next; None when it was delivered or given up."""
+    """When to send it next."""

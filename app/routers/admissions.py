@@ -24,6 +24,7 @@ from app.domain.errors import (
     TooManyConnections,
     WrongKind,
 )
+from app.routers.claims import GATE_ERRORS
 from app.routers.examples import ADMISSION
 from app.routers.limits import ClaimHeadersDep, address_in
 from app.routers.live import LINE, MAX_WAIT_SECONDS, noticed
@@ -53,6 +54,7 @@ ADVICE: dict[int | str, dict[str, Any]] = {
     | problems(
         *(BadRequest, *MEMBER_ERRORS, SaleNotFound, SaleIsDrawn, WrongKind, RateLimited, DealerUnavailable),
         *(DeviceMissing, DeviceLimit, AddressLimit, ProofMissing, ProofInvalid, ProofUsed),
+        *GATE_ERRORS,
     ),
     summary="Get in line for a flash sale 排队入场",
 )

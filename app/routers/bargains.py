@@ -22,7 +22,7 @@ from app.domain.errors import (
     TokenInvalid,
     WrongKind,
 )
-from app.routers.claims import CLAIM_ANSWER, CLAIM_ERRORS, claimed
+from app.routers.claims import CLAIM_ANSWER, CLAIM_ERRORS, GATE_ERRORS, claimed
 from app.routers.examples import BARGAIN
 from app.routers.limits import ClaimHeadersDep
 from app.routers.problems import problems
@@ -43,7 +43,7 @@ RUNNING: dict[int | str, dict[str, Any]] = {
     status_code=status.HTTP_201_CREATED,
     responses=RUNNING
     | problems(
-        *(BadRequest, *MEMBER_ERRORS, SaleNotFound, OfferNotFound),
+        *(BadRequest, *MEMBER_ERRORS, *GATE_ERRORS, SaleNotFound, OfferNotFound),
         *(WrongKind, SaleNotOpen, SalePaused, SaleEnded),
     ),
     summary="Start a bargain 发起砍价",

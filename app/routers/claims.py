@@ -31,12 +31,15 @@ from app.domain.errors import (
     InviteRevoked,
     InviteUsedUp,
     MemberLimit,
+    MembersOnly,
+    NotInSegment,
     OfferNotFound,
     OfferNotInGroup,
     OrderLimit,
     RateLimited,
     SaleEnded,
     SaleIsDrawn,
+    SaleIsPlan,
     SaleNotOpen,
     SalePaused,
     SoldOut,
@@ -53,16 +56,19 @@ from app.schemas.groups import ClaimCreate
 ClaimBody = Annotated[ClaimCreate, Body(openapi_examples=CLAIM)]
 PurchaseBody = Annotated[ClaimCreate, Body(openapi_examples=PURCHASE)]
 TICKET_ERRORS = TicketMissing, TicketInvalid, TicketMismatch, TicketExpired, TicketUsed
+GATE_ERRORS = MembersOnly, NotInSegment
 CLAIM_ERRORS = (
     BadRequest,
     IdempotencyKeyMissing,
     *MEMBER_ERRORS,
+    *GATE_ERRORS,
     OfferNotFound,
     InviteNotFound,
     CouponNotFound,
     SaleNotOpen,
     SalePaused,
     SaleIsDrawn,
+    SaleIsPlan,
     SoldOut,
     GroupFull,
     GroupClosed,

@@ -22,11 +22,13 @@ from app.domain.errors import (
     OrderLimit,
     RateLimited,
     SaleEnded,
+    SaleIsPlan,
     SaleNotFound,
     SaleNotOpen,
     SalePaused,
     WrongKind,
 )
+from app.routers.claims import GATE_ERRORS
 from app.routers.examples import ENTRY
 from app.routers.limits import ClaimHeadersDep
 from app.routers.problems import problems
@@ -43,6 +45,7 @@ router = APIRouter(tags=["lines"])
     responses=problems(
         BadRequest,
         *MEMBER_ERRORS,
+        *GATE_ERRORS,
         SaleNotFound,
         OfferNotFound,
         GroupNotFound,
@@ -51,6 +54,7 @@ router = APIRouter(tags=["lines"])
         SaleEnded,
         DrawClosed,
         NotSoldOut,
+        SaleIsPlan,
         GroupNotFull,
         GroupClosed,
         OfferNotInGroup,

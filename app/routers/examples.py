@@ -4,12 +4,22 @@ from fastapi.openapi.models import Example
 
 OFFER, SALE, GROUP = (f"{prefix}_019a0c5e7d0a7b3c8f21a4d5e6f70812" for prefix in ("off", "sal", "grp"))
 COMMUNITY, SKU = (f"{prefix}_019a0c5e7d0a7b3c8f21a4d5e6f70812" for prefix in ("com", "sku"))
+NOTICE = "ntc_019a0c5e7d0a7b3c8f21a4d5e6f70812"
 
 LOGIN: dict[str, Example] = {
     "dev": {
         "summary": "As anybody you like 任意昵称",
         "value": {"provider": "dev", "code": "alice", "name": "爱丽丝"},
     },
+}
+IDENTITY: dict[str, Example] = {
+    "dev": {"summary": "Under another name 另一个昵称", "value": {"provider": "dev", "code": "alice-at-work"}},
+}
+PHONE: dict[str, Example] = {
+    "dev": {"summary": "Any number you like 任意手机号", "value": {"provider": "dev", "code": "+8613800138000"}},
+}
+PHONE_SEARCH: dict[str, Example] = {
+    "number": {"summary": "A number 手机号", "value": {"phone": "138 0013 8000"}},
 }
 CLAIM: dict[str, Example] = {
     "one": {"summary": "One unit 一件", "value": {"offer_id": OFFER}},
@@ -25,6 +35,24 @@ PURCHASE: dict[str, Example] = {
         "summary": "One unit, with the ticket you were given 凭入场券购买",
         "value": {"offer_id": OFFER, "ticket": "eyJhbGciOiJIUzI1NiJ9.e30.c2lnbmVk"},
     },
+}
+BINDING: dict[str, Example] = {
+    "telegram": {
+        "summary": "A Telegram bot Telegram 机器人",
+        "value": {
+            "platform": "telegram",
+            "community_id": COMMUNITY,
+            "language": "zh",
+            "credentials": {
+                "secret_token": "a-secret-of-your-own",
+                "bot_token": "110201543:AAHdqTcvCH1vGWJxfSeofSAs0K5PALDsaw",
+                "bot_username": "KaituanBot",
+            },
+        },
+    },
+}
+BINDING_UPDATE: dict[str, Example] = {
+    "language": {"summary": "Speak English 改用英文", "value": {"language": "en"}},
 }
 ADMISSION: dict[str, Example] = {
     "plain": {"summary": "Where nothing is asked 直接排队", "value": {}},
@@ -46,6 +74,78 @@ INVITE: dict[str, Example] = {
 ME: dict[str, Example] = {
     "named": {"summary": "By my masked name 显示脱敏昵称", "value": {"seen_by_friends": "named"}},
     "hidden": {"summary": "Not at all 隐藏", "value": {"seen_by_friends": "hidden"}},
+}
+FACTS: dict[str, Example] = {
+    "phone": {
+        "summary": "Agree to two, and tell 授权并填写",
+        "value": {"consents": ["device", "city"], "device": "phone", "city": "杭州"},
+    },
+    "tags": {
+        "summary": "Words of your own, and of operators 自选标签与运营标签",
+        "value": {"consents": ["own_tags", "tags"], "own_tags": ["夜跑"]},
+    },
+    "nothing": {"summary": "Withdraw 撤回", "value": {"consents": []}},
+}
+TAGS: dict[str, Example] = {"none": {"summary": "Take all off 清空标签", "value": {"tags": []}}}
+SEGMENT: dict[str, Example] = {
+    "new": {
+        "summary": "Who has not bought yet 新客",
+        "value": {"name": "新客", "rule": {"fact": "orders", "is": "exactly", "value": 0}},
+    },
+    "vip": {
+        "summary": "Who kept 1,000 yuan paid, and bought within 90 days 高价值老客",
+        "value": {
+            "name": "VIP",
+            "rule": {
+                "all": [
+                    {"fact": "spent", "is": "at_least", "value": 100_000},
+                    {"fact": "days_since_last_order", "is": "at_most", "value": 90},
+                ]
+            },
+        },
+    },
+    "night": {
+        "summary": "Who checks in at night, on a phone 夜跑族",
+        "value": {
+            "name": "夜跑族",
+            "rule": {
+                "all": [
+                    {"fact": "night_check_ins", "is": "at_least", "value": 3},
+                    {
+                        "any": [
+                            {"fact": "device", "is": "one_of", "value": ["phone"]},
+                            {"not": {"fact": "night_share", "is": "at_most", "value": 49}},
+                        ]
+                    },
+                ]
+            },
+        },
+    },
+    "list": {
+        "summary": "A list of members 指定名单",
+        "value": {
+            "name": "试用名单",
+            "kind": "static",
+            "member_ids": ["mem_019a0c5e7d0a7b3c8f21a4d5e6f70812"],
+        },
+    },
+}
+PREVIEW: dict[str, Example] = {
+    "all": {
+        "summary": "Among all members 全部成员",
+        "value": {"rule": {"fact": "member_days", "is": "at_most", "value": 7}},
+    },
+    "community": {
+        "summary": "In one community 某个社群内",
+        "value": {"rule": {"fact": "orders", "is": "exactly", "value": 0}, "community_id": COMMUNITY},
+    },
+}
+ERASURE: dict[str, Example] = {
+    "nothing": {"summary": "With nothing left 无余额", "value": {"confirm": "erase"}},
+    "forfeit": {
+        "summary": "Giving up the balance 放弃余额",
+        "value": {"confirm": "erase", "forfeit_balance": True},
+    },
 }
 SALE_DRAFT: dict[str, Example] = {
     "group": {
@@ -89,6 +189,20 @@ SALE_DRAFT: dict[str, Example] = {
             "closes_at": "2099-12-31T16:00:00Z",
             "hold_ttl_seconds": 300,
             "admission": {"admit_per_second": 50, "per_address": 20},
+            "offers": [{"sku_id": SKU, "price": 1900, "list_price": 6900, "stock": 100}],
+        },
+    },
+    "members": {
+        "summary": "For members only, those a segment fits 成员专享",
+        "value": {
+            "community_id": COMMUNITY,
+            "kind": "flash",
+            "title": "成员专享 · 明前龙井",
+            "opens_at": "2026-01-01T00:00:00Z",
+            "closes_at": "2099-12-31T16:00:00Z",
+            "hold_ttl_seconds": 300,
+            "members_only": True,
+            "segment_ids": ["seg_019a0c5e7d0a7b3c8f21a4d5e6f70812"],
             "offers": [{"sku_id": SKU, "price": 1900, "list_price": 6900, "stock": 100}],
         },
     },
@@ -257,8 +371,43 @@ PAYOUT: dict[str, Example] = {
         "value": {"amount": 100, "account": "refuse"},
     },
 }
+RECONCILIATION: dict[str, Example] = {
+    "a day": {"summary": "Once more 重新对账", "value": {"provider": "wechatpay", "day": "2026-01-31"}},
+}
+POST: dict[str, Example] = {
+    "text": {"summary": "A few words 文字", "value": {"body": "今天的新茶到了"}},
+    "question": {"summary": "A question 提问", "value": {"kind": "question", "body": "明前龙井用多少度的水？"}},
+    "pictures": {
+        "summary": "Pictures, and somebody who is told 图片与提及",
+        "value": {"body": "看汤色", "pictures": ["https://cdn.example.com/tea.jpg"]},
+    },
+    "check in": {"summary": "A check-in, once a day 打卡", "value": {"kind": "check_in", "body": "今日阅读 30 页"}},
+    "job": {"summary": "Work for somebody else 任务", "value": {"kind": "job", "body": "周六帮忙设计一张海报"}},
+    "flash card": {
+        "summary": "A flash sale, live 秒杀卡片",
+        "value": {"kind": "flash_card", "body": "今晚八点", "sale_id": SALE},
+    },
+    "group card": {
+        "summary": "A group, live 拼团卡片",
+        "value": {"kind": "group_card", "body": "还差一人", "group_id": GROUP},
+    },
+}
+COMMENT: dict[str, Example] = {
+    "answer": {"summary": "An answer 回答", "value": {"body": "水温 80 度即可"}},
+}
 TIP: dict[str, Example] = {
     "thanks": {"summary": "Half a yuan 五毛", "value": {"amount": 50, "note": "谢谢团长"}},
+    "in a community": {
+        "summary": "In a community 社群内打赏",
+        "value": {"amount": 50, "note": "谢谢回答", "community_id": COMMUNITY},
+    },
+}
+PUSH: dict[str, Example] = {
+    "all": {"summary": "To everybody, at once 发给所有人", "value": {"text": "明前龙井今晚八点开抢"}},
+    "sale": {"summary": "With a sale 附带活动", "value": {"text": "明前龙井今晚八点开抢", "sale_id": SALE}},
+}
+NOTICES_READ: dict[str, Example] = {
+    "up to": {"summary": "Up to this one 读到此条", "value": {"notice_id": NOTICE}},
 }
 PAY: dict[str, Example] = {
     "at once": {"summary": "At once, in full 立即全额支付", "value": {}},
@@ -273,4 +422,89 @@ PAY: dict[str, Example] = {
     },
     "wrong amount": {"summary": "Another amount, which is refunded 金额不符（将退款）", "value": {"amount": 1}},
     "refused": {"summary": "Refused 拒绝支付", "value": {"refuse": True}},
+}
+STATEMENT = {
+    "audience": "爱茶的人",
+    "need": "喝到当季的好茶",
+    "benefits": "一起买更便宜，有人一起聊",
+    "sustained_by": "每单的毛利",
+    "posting_rules": "只谈茶",
+}
+COMMUNITY_DRAFT: dict[str, Example] = {
+    "sales": {
+        "summary": "Deals for members, in a forum 团购社群",
+        "value": {"name": "西湖茶友", **STATEMENT},
+    },
+    "flash": {
+        "summary": "For one occasion: it dissolves by itself, and what was written is erased 快闪社群",
+        "value": {
+            "name": "双十二快闪",
+            "form": "chat",
+            "lifespan": "flash",
+            "closes_at": "2099-12-13T00:00:00Z",
+            "on_dissolve": "erase",
+            **STATEMENT,
+        },
+    },
+    "service": {
+        "summary": "Answers within two hours; members are approved 问答社群",
+        "value": {
+            "name": "儿科问答",
+            "purpose": "service",
+            "answer_minutes": 120,
+            "join_mode": "approve",
+            **STATEMENT,
+        },
+    },
+    "paid": {
+        "summary": "Paid, month by month 付费社群",
+        "value": {
+            "name": "每日一课",
+            "purpose": "growth",
+            "join_mode": "paid",
+            "plan": {"price": 1990, "period_days": 30},
+            **STATEMENT,
+        },
+    },
+}
+COMMUNITY_CHANGE: dict[str, Example] = {
+    "rules": {
+        "summary": "What one must not write, and when nothing is sent 规则与免打扰",
+        "value": {
+            "posting_rules": "只谈茶，不发广告",
+            "blocked_words": ["加微信"],
+            "quiet_from": "21:30",
+            "quiet_to": "08:30",
+        },
+    },
+}
+JOIN: dict[str, Example] = {
+    "alone": {"summary": "By yourself 直接加入", "value": {}},
+    "application": {"summary": "Saying why 申请加入", "value": {"application": "我也爱喝茶"}},
+}
+MEMBERSHIP_CHANGE: dict[str, Example] = {
+    "profile": {
+        "summary": "What others see 对外展示",
+        "value": {"nickname": "小满", "bio": "喜欢龙井", "shown": ["joined_day"]},
+    },
+    "pushes": {"summary": "One digest a day 只收摘要", "value": {"push_wish": "digest"}},
+}
+ENDPOINT: dict[str, Example] = {
+    "orders": {
+        "summary": "What becomes of orders 订单事件",
+        "value": {
+            "url": "https://erp.merchant.example/kaituan",
+            "types": ["order.paid", "order.confirmed", "order.refunded"],
+        },
+    },
+    "all": {"summary": "Everything 全部事件", "value": {"url": "https://erp.merchant.example/kaituan"}},
+}
+ENDPOINT_CHANGE: dict[str, Example] = {
+    "pause": {"summary": "Pause 暂停", "value": {"paused": True}},
+    "enable": {"summary": "Go on, paused or disabled as it is 恢复", "value": {"paused": False}},
+    "types": {"summary": "Other types 更换事件类型", "value": {"types": ["group.succeeded", "group.failed"]}},
+}
+REDELIVERY: dict[str, Example] = {
+    "event": {"summary": "From an event on 从某事件起", "value": {"since_event_id": 1}},
+    "moment": {"summary": "From a moment on 从某时刻起", "value": {"since": "2026-01-01T00:00:00Z"}},
 }

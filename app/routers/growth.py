@@ -1,23 +1,20 @@
-import csv
-import io
-from collections.abc import Iterable, Iterator, Mapping
-from enum import StrEnum
+from collections.abc import Iterator
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Header, Query
+from fastapi import APIRouter, Depends, Query
 from fastapi.responses import Response
 
 from app.deps import OPERATOR_ERRORS, LimitQuery, StateDep, require_scope
 from app.domain.errors import CommunityNotFound, InvalidTerms, SaleNotFound
-from app.domain.growth import Cohort, cell
+from app.domain.growth import Cohort
 from app.domain.invites import InviteChannel
 from app.domain.operators import Scope
 from app.routers.problems import problems
+from app.routers.tables import AS_CSV, AcceptHeader, FormatQuery, as_csv, wants_csv
 from app.schemas.fields import CommunityId, Currency, Moment, SaleId
 from app.schemas.growth import BranchesPublic, BranchPublic, GrowthFigures, GrowthPublic, GrowthSlice
 from app.services import growth
 
-CSV = "text/csv"
 LEVELS = 3
 """Levels of the forest that have a column of their own; deeper ones share one."""
 operator_router = APIRouter(
@@ -27,19 +24,11 @@ operator_router = APIRouter(
 )
 
 
-class Format(StrEnum):
-    JSON = "json"
-    CSV = "csv"
-
-
 ERRORS = problems(*OPERATOR_ERRORS, SaleNotFound, CommunityNotFound, InvalidTerms)
-AS_CSV: dict[int | str, dict[str, Any]] = {200: {"content": {CSV: {"schema": {"type": "string"}}}}}
-FormatQuery = Annotated[Format | None, Query(alias="format", description="Instead of `Accept: text/csv` 格式")]
 SinceQuery = Annotated[Moment | None, Query(alias="from", description="The beginning of the period 起")]
 UntilQuery = Annotated[
     Moment | None, Query(alias="to", description="Its end, not included; now if none is named 止")
 ]
-AcceptHeader = Annotated[str, Header(include_in_schema=False)]
 
 
 @operator_router.get(
@@ -70,10 +59,10 @@ async def get_growth(
         until=until,
     )
     found = await growth.measure(state, asked)
-    if not _wants_csv(as_, accept):
+    if not wants_csv(as_, accept):
         return found
     lines = list(_lines(found))
-    return _csv(lines[0], lines)
+    return as_csv(lines[0], lines)
 
 
 @operator_router.get(
@@ -96,11 +85,7 @@ async def get_branches(
     """Seeds, by the money that is kept of the orders of all whom they brought, directly or not."""
     asked = GrowthSlice(sale_id=sale_id, community_id=community_id, currency=currency, since=since, until=until)
     found = await growth.rank_branches(state, asked, limit)
-    return _csv(BranchPublic.model_fields, map(dict, found.items)) if _wants_csv(as_, accept) else found
-
-
-def _wants_csv(as_: Format | None, accept: str) -> bool:
-    return CSV in accept if as_ is None else as_ == Format.CSV
+    return as_csv(BranchPublic.model_fields, map(dict, found.items)) if wants_csv(as_, accept) else found
 
 
 def _lines(found: GrowthPublic) -> Iterator[dict[str, Any]]:
@@ -120,12 +105,3 @@ def _line(figures: GrowthFigures) -> dict[str, Any]:
         | {f"level_{LEVELS + 1}_on": sum(depths[LEVELS:])}
         | {name: ratio.value for name, ratio in figures.ratios.items()}
     )
-
-
-def _csv(columns: Iterable[str], lines: Iterable[Mapping[str, Any]]) -> Response:
-    out = io.StringIO()
-    writer = csv.DictWriter(out, list(columns))
-    writer.writeheader()
-    writer.writerows({name: cell(value) for name, value in line.items()} for line in lines)
-    # The mark at the beginning is how spreadsheets know UTF-8.
-    return Response(f"\ufeff{out.getvalue()}", media_type=f"{CSV}; charset=utf-8")

@@ -1,7 +1,6 @@
 """How often a member and an address may claim."""
 
-from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator
 from typing import Annotated
 
 from fastapi import Depends, Request
@@ -51,24 +50,22 @@ async def get_claim_headers(state: StateDep, member_id: MemberDep, request: Requ
     return headers
 
 
-@contextmanager
-def counting_misses(state: State, address: str) -> Iterator[None]:
+async def limit_guesses(state: StateDep, request: Request) -> AsyncIterator[None]:
     """Let nobody guess codes: an address that asked for too many that do not exist waits before it may ask for any.
     Raises `RateLimited`.
     """
-    if seconds := state.invite_misses.wait(address):
-        raise RateLimited(retry_after_seconds=seconds)
-    try:
+    with state.invite_misses.counting(address_in(request.scope), InviteNotFound):
         yield
-    except InviteNotFound:
-        state.invite_misses.ask(address)
-        raise
 
 
-async def limit_guesses(state: StateDep, request: Request) -> AsyncIterator[None]:
-    """The same for one request. Raises `RateLimited`."""
-    with counting_misses(state, address_in(request.scope)):
-        yield
+async def limit_exports(state: StateDep, member_id: MemberDep) -> None:
+    """Let nobody have everything of theirs read again and again. Raises `RateLimited`."""
+    state.member_exports.count(member_id)
+
+
+async def limit_link_codes(state: StateDep, member_id: MemberDep) -> None:
+    """Let nobody make codes again and again. Raises `RateLimited`."""
+    state.member_links.count(member_id)
 
 
 ClaimHeadersDep = Annotated[dict[str, str], Depends(get_claim_headers)]

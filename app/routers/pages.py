@@ -25,23 +25,26 @@ from app.deps import StateDep, get_state
 from app.domain.errors import (
     BadRequest,
     BodyTooLarge,
+    CommunityNotFound,
     CrossSite,
     InternalError,
     InvalidRequest,
+    InviteNotFound,
     KaituanError,
     TokenInvalid,
     UnavailableError,
 )
 from app.domain.readers import HTML, Reader, reader_of
 from app.models import new_id
-from app.routers.limits import address_in, count_claim, counting_misses
+from app.routers.limits import address_in, count_claim
 from app.routers.problems import BODY_LIMIT_BYTES, language, refusal_of, status_of
 from app.schemas.fields import GroupId, InviteCode, OrderId, SaleId
 from app.schemas.groups import ClaimAnswer, ClaimCreate
 from app.schemas.invites import InviteCreate, InviteLanding
-from app.schemas.landings import JoinForm, LoginForm, LogoutForm, PayForm, ShareForm
+from app.schemas.landings import EnrolForm, JoinForm, LoginForm, LogoutForm, PayForm, ShareForm
+from app.schemas.memberships import JoinCreate
 from app.schemas.sessions import SessionCreate
-from app.services import claims, invites, landings, payments, sessions
+from app.services import claims, invites, landings, memberships, payments, sessions
 from app.services.sessions import read_access_token
 from app.services.visitors import VISITOR_DAYS, issue_visitor, read_visitor
 from app.state import State
@@ -80,7 +83,7 @@ class PageRoute(APIRoute):
             state = await get_state(request)
             try:
                 # Here and not in a dependency, which would not hear of what has become a page.
-                with counting_misses(state, address_in(request.scope)):
+                with state.invite_misses.counting(address_in(request.scope), InviteNotFound):
                     return await handle(request)
             except REFUSALS as error:
                 refusal = _refusal(error)
@@ -155,7 +158,7 @@ async def return_from_cashier(
     if refusal is not None:
         raise refusal
     group_id = await landings.settle_payments(state, member_id, order_id)
-    return _to(f"/i/{code}" if invite.group_id == group_id else f"/i/{code}/groups/{group_id}")
+    return _to(f"/i/{code}" if group_id in {None, invite.group_id} else f"/i/{code}/groups/{group_id}")
 
 
 async def show_landing(
@@ -201,7 +204,7 @@ async def log_in(
     body = SessionCreate(
         provider="dev", code=form.account, name=form.name, visitor_token=_visitor_in(state, request), device=device
     )
-    session = await sessions.create_session(state, body)
+    session = await sessions.create_session(state, body, request.headers.get("user-agent", ""))
     answer = _to(f"/i/{code}{form.place}#join")
     _keep(state, answer, SESSION, session.access_token, session.expires_in_seconds)
     _keep(state, answer, VISITOR, issue_visitor(state)[1], VISITOR_DAYS * DAY)
@@ -242,6 +245,26 @@ async def join(
         return await _to_cashier(state, member_id, code, order_id, form.key)
     except KaituanError:  # the seat is taken all the same: the page says so, and has a button to pay
         return _to(f"/i/{code}/orders/{order_id}")
+
+
+@router.post("/enrol", **FORM)
+async def enrol(
+    state: StateDep, request: Request, code: InviteCode, invite: InviteDep, form: Annotated[EnrolForm, Form()]
+) -> Response:
+    """Join the community that the invite is to, or ask to; in a paid one, go to the cashier."""
+    member_id = _member_in(state, request)
+    if member_id is None:
+        return _to(f"/i/{code}#join")
+    if invite.community_id is None:
+        raise CommunityNotFound
+    _, refusal = count_claim(state, member_id, address_in(request.scope))
+    if refusal is not None:
+        raise refusal
+    body = JoinCreate(invite_code=code, application=form.application)
+    answer = await memberships.join_community(state, member_id, invite.community_id, body, form.key)
+    if answer.order is None:
+        return _to(f"/i/{code}#join")
+    return await _to_cashier(state, member_id, code, answer.order.id, form.key)
 
 
 @router.post("/pay", **FORM)

@@ -5,13 +5,16 @@ from fastapi import APIRouter, Path, Request, status
 from app.deps import MEMBER_ERRORS, MemberDep, RequestKeyDep, StateDep
 from app.domain.errors import (
     BadRequest,
+    CurrencyNotTaken,
     IdempotencyKeyMissing,
     IdempotencyKeyReused,
     OrderClosed,
     OrderNotFound,
     OrderNotHeld,
+    PayerUnknown,
     PaymentNotFound,
     ProviderNotFound,
+    ProviderRefused,
     ProviderUnavailable,
     SignatureInvalid,
     TooManyPayments,
@@ -36,6 +39,9 @@ hook_router = APIRouter(prefix="/hooks/payments", tags=["hooks"])
         ProviderNotFound,
         OrderNotHeld,
         TooManyPayments,
+        PayerUnknown,
+        CurrencyNotTaken,
+        ProviderRefused,
         OrderClosed,
         IdempotencyKeyReused,
         ProviderUnavailable,
@@ -45,7 +51,9 @@ hook_router = APIRouter(prefix="/hooks/payments", tags=["hooks"])
 async def create_payment(
     state: StateDep, member_id: MemberDep, request_key: RequestKeyDep, order_id: OrderId, body: PaymentCreate
 ) -> PaymentPublic:
-    """Send the member to `pay_url`. What was paid shows on the order and in the group, not here."""
+    """Send the member to `pay_url`, or call the provider's cashier with `pay_params`. What was paid shows on the
+    order and in the group, not here.
+    """
     return await payments.create_payment(state, member_id, order_id, body.provider, request_key)
 
 

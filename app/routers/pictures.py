@@ -74,9 +74,7 @@ async def drawn_for(
 ) -> Response:
     """The same for anybody who asks, and not too many for one address. Raises `RateLimited`."""
     if sketch.seen not in state.drawings and not has_tag(sketch.etag, if_none_match):
-        allowance = state.address_drawings.ask(address_in(request.scope))
-        if allowance is not None and allowance.retry_seconds:
-            raise RateLimited(retry_after_seconds=allowance.retry_seconds)
+        state.address_drawings.count(address_in(request.scope))
     return await picture(state, sketch, media_type, if_none_match, instead)
 
 

@@ -14,12 +14,13 @@ from fastapi.routing import iter_route_contexts
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from starlette.exceptions import HTTPException
-from starlette.requests import HTTPConnection
+from starlette.requests import ClientDisconnect, HTTPConnection
 from starlette.routing import WebSocketRoute
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.domain import errors
 from app.domain.errors import KaituanError
+from app.gateways.chat.platform import MAX_BODY_BYTES
 from app.gateways.database import is_outage
 from app.schemas.problems import FieldProblem, Problem
 
@@ -27,6 +28,7 @@ log = logging.getLogger(__name__)
 MEDIA_TYPE = "application/problem+json"
 BODY_LIMIT_BYTES = 65_536
 PICTURE_LIMIT_BYTES = 1_048_576
+CHAT_HOOK_PATH = re.compile("/hooks/chat/.*")
 PICTURE_PATH = re.compile("/v1/ops/products/[^/]+/picture")
 RETRY_AFTER_SECONDS = "1"
 RETRY_AFTER = {"Retry-After": {"schema": {"type": "integer"}, "description": "Seconds to wait before asking again"}}
@@ -207,8 +209,9 @@ class BodyLimit:
 
 def body_limit(scope: Scope) -> int:
     """How many bytes the body of a request may have."""
-    is_picture = scope["method"] == "PUT" and PICTURE_PATH.fullmatch(scope["path"])
-    return PICTURE_LIMIT_BYTES if is_picture else BODY_LIMIT_BYTES
+    if scope["method"] == "PUT" and PICTURE_PATH.fullmatch(scope["path"]):
+        return PICTURE_LIMIT_BYTES
+    return MAX_BODY_BYTES if CHAT_HOOK_PATH.fullmatch(scope["path"]) else BODY_LIMIT_BYTES
 
 
 def _counted(receive: Receive, limit: int) -> Receive:
@@ -258,6 +261,11 @@ def add_problem_handlers(app: FastAPI) -> None:
         if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
             extra["allow"] = ", ".join(sorted(_methods_at(request)))
         return with_headers(answer, extra)
+
+    @app.exception_handler(ClientDisconnect)
+    async def on_hanging_up(request: Request, _error: Exception) -> Response:
+        # Nobody reads the answer; but what anybody can bring about must not fill the log.
+        return problem_response(request, errors.BadRequest())
 
     @app.exception_handler(SQLAlchemyError)
     @app.exception_handler(OSError)

@@ -7,12 +7,14 @@ from app.deps import OPERATOR_ERRORS, LimitQuery, StateDep, ViewerDep, require_s
 from app.domain.errors import (
     BadRequest,
     CommunityNotFound,
+    CommunityNotOpen,
     InvalidTerms,
     SaleEnded,
     SaleNotEditable,
     SaleNotFound,
     SaleTransitionRefused,
     SaleWithoutOffers,
+    SegmentNotFound,
     SkuAlreadyOffered,
     SkuNotFound,
     TokenExpired,
@@ -35,9 +37,15 @@ operator_router = APIRouter(
 )
 
 
-@router.get("", responses=problems(), summary="List sales 活动列表")
+@router.get(
+    "",
+    responses=problems(TokenInvalid, TokenExpired),
+    summary="List sales 活动列表",
+    openapi_extra={"security": [{}]},  # besides the member's: a stranger may look, too
+)
 async def list_sales(
     state: StateDep,
+    viewer_id: ViewerDep,
     sale_state: Annotated[SaleState | None, Query(alias="state")] = None,
     community_id: CommunityId | None = None,
     series_id: SaleId | None = None,
@@ -45,10 +53,16 @@ async def list_sales(
     limit: LimitQuery = 20,
 ) -> Page[SalePublic]:
     """Published sales, newest first, with the live counts of their offers. The slots of a series come in the order
-    they open.
+    they open. Sales for members only are left out where you may not see the community.
     """
     return await sales.list_sales(
-        state, sale_state=sale_state, community_id=community_id, series_id=series_id, after=after, limit=limit
+        state,
+        sale_state=sale_state,
+        community_id=community_id,
+        series_id=series_id,
+        after=after,
+        limit=limit,
+        viewer_id=viewer_id,
     )
 
 
@@ -70,7 +84,8 @@ async def get_sale(
     "",
     status_code=status.HTTP_201_CREATED,
     responses=problems(
-        *OPERATOR_ERRORS, BadRequest, CommunityNotFound, SkuNotFound, SkuAlreadyOffered, InvalidTerms
+        *(*OPERATOR_ERRORS, BadRequest, CommunityNotFound, SegmentNotFound),
+        *(SkuNotFound, SkuAlreadyOffered, InvalidTerms),
     ),
     summary="Draw up a sale 新建活动",
 )
@@ -113,6 +128,8 @@ async def get_any_sale(state: StateDep, sale_id: SaleId) -> SalePublic:
         *OPERATOR_ERRORS,
         BadRequest,
         SaleNotFound,
+        CommunityNotFound,
+        SegmentNotFound,
         SkuNotFound,
         SkuAlreadyOffered,
         SaleEnded,
@@ -130,7 +147,9 @@ async def update_sale(
 
 @operator_router.post(
     "/{sale_id}/publish",
-    responses=problems(*OPERATOR_ERRORS, SaleNotFound, SaleEnded, SaleWithoutOffers, SaleTransitionRefused),
+    responses=problems(
+        *OPERATOR_ERRORS, SaleNotFound, SaleEnded, SaleWithoutOffers, SaleTransitionRefused, CommunityNotOpen
+    ),
     summary="Publish 发布",
 )
 async def publish_sale(state: StateDep, sale_id: SaleId) -> SalePublic:

@@ -5,6 +5,7 @@ from fastapi import APIRouter, Body, Depends
 from app.deps import OPERATOR_ERRORS, StateDep, require_scope
 from app.domain.errors import (
     BadRequest,
+    CommunityNotOpen,
     InvalidTerms,
     SaleEnded,
     SaleNotEditable,
@@ -46,7 +47,9 @@ async def lay_out_slots(
 
 @operator_router.post(
     "/publish",
-    responses=problems(*OPERATOR_ERRORS, SaleNotFound, SaleEnded, SaleWithoutOffers, SaleWithoutSlots),
+    responses=problems(
+        *OPERATOR_ERRORS, SaleNotFound, SaleEnded, SaleWithoutOffers, SaleWithoutSlots, CommunityNotOpen
+    ),
     summary="Publish all slots 发布全部场次",
 )
 async def publish_slots(state: StateDep, sale_id: SaleId) -> Page[SalePublic]:

@@ -6,9 +6,14 @@ from app.deps import MEMBER_ERRORS, MemberDep, RequestKeyDep, StateDep
 from app.domain.errors import (
     BadRequest,
     BalanceTooLow,
+    CommunityNotFound,
+    CommunityNotOpen,
     IdempotencyKeyMissing,
     IdempotencyKeyReused,
+    InvalidTerms,
+    MemberBlocked,
     MemberNotFound,
+    NotAllowed,
     SelfTip,
     TipLimit,
 )
@@ -33,6 +38,7 @@ router = APIRouter(prefix="/v1/members", tags=["money"])
         MemberNotFound,
         TipLimit,
         BalanceTooLow,
+        *(CommunityNotFound, CommunityNotOpen, MemberBlocked, NotAllowed, InvalidTerms),
     ),
     summary="Tip a member 打赏",
 )
@@ -43,5 +49,5 @@ async def give_tip(
     member_id: MemberId,
     body: Annotated[TipCreate, Body(openapi_examples=TIP)],
 ) -> TipPublic:
-    """From your balance to theirs, twenty times a day at most."""
+    """From your balance to theirs, twenty times a day at most; perhaps for a post, an answer or a job."""
     return await tips.tip(state, sender_id, member_id, body, request_key)

@@ -15,18 +15,16 @@ from pydantic import (
     StringConstraints,
 )
 
+from app.domain.members import TURNING
 from app.domain.money import MAX_AMOUNT
+from app.domain.phones import normalise
 
 Item = TypeVar("Item")
 MAX_PAGE = 100
 FIRST_YEAR, LAST_YEAR = 2000, 2199
 
 
-TURNING = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
-"""Marks that turn the direction of writing, of what follows them too."""
-
-
-def _printable(value: str) -> str:
+def printable(value: str) -> str:
     for letter in value:
         if letter in TURNING or (unicodedata.category(letter) in {"Cc", "Cs"} and letter not in "\n\t"):
             raise ValueError("must not contain control characters")
@@ -53,32 +51,49 @@ def _in_utc(value: datetime) -> datetime:
     return value.astimezone(UTC)
 
 
+def _in_e164(value: str) -> str:
+    number = normalise(value)
+    if number is None:
+        raise ValueError("must be a phone number, with `+` and the country's code unless it is Chinese")
+    return number
+
+
 PRINTABLE = Field(
     json_schema_extra={"pattern": "^[^\\x00-\\x08\\x0b-\\x1f\\x7f-\\x9f\\u202a-\\u202e\\u2066-\\u2069]*$"}
 )
 Name = Annotated[
     str,
     StringConstraints(strip_whitespace=True, min_length=1, max_length=60),
-    AfterValidator(_printable),
+    AfterValidator(printable),
     PRINTABLE,
 ]
 Title = Annotated[
     str,
     StringConstraints(strip_whitespace=True, min_length=1, max_length=120),
-    AfterValidator(_printable),
+    AfterValidator(printable),
     PRINTABLE,
 ]
 Prose = Annotated[
     str,
     StringConstraints(strip_whitespace=True, max_length=500),
-    AfterValidator(_printable),
+    AfterValidator(printable),
+    PRINTABLE,
+]
+PushText = Annotated[
+    str,
+    StringConstraints(strip_whitespace=True, min_length=1, max_length=500),
+    AfterValidator(printable),
     PRINTABLE,
 ]
 LongProse = Annotated[
     str,
     StringConstraints(strip_whitespace=True, max_length=2000),
-    AfterValidator(_printable),
+    AfterValidator(printable),
     PRINTABLE,
+]
+PictureUrl = Annotated[
+    str,
+    Field(pattern="^https://[!-~]{1,500}$", description="图片地址", examples=["https://cdn.example.com/tea.jpg"]),
 ]
 Amount = Annotated[int, Field(ge=1, le=MAX_AMOUNT, description="Minor units, e.g. fen 分", examples=[4900])]
 Currency = Annotated[str, Field(pattern="^[A-Z]{3}$", description="ISO 4217", examples=["CNY"])]
@@ -93,6 +108,15 @@ Day = Annotated[
     date,
     BeforeValidator(_a_day),
     Field(strict=False, description="YYYY-MM-DD", examples=["2026-12-12"]),
+]
+
+TimeOfDay = Annotated[
+    str,
+    Field(pattern="^([01][0-9]|2[0-3]):[0-5][0-9]$", description="HH:MM 时分", examples=["10:00"]),
+]
+Timezone = Annotated[
+    str,
+    Field(pattern="^[A-Za-z0-9_+/-]{1,40}$", description="IANA name 时区", examples=["Asia/Shanghai"]),
 ]
 
 
@@ -115,6 +139,21 @@ PolicyId = Annotated[str, id_of("pol")]
 RewardId = Annotated[str, id_of("rwd")]
 PayoutId = Annotated[str, id_of("pyt")]
 MemberId = Annotated[str, id_of("mem")]
+PostId = Annotated[str, id_of("pst")]
+CommentId = Annotated[str, id_of("cmt")]
+SubjectId = Annotated[
+    str, Field(pattern="^(pst|cmt)_[0-9a-f]{32}$", examples=["pst_019a0c5e7d0a7b3c8f21a4d5e6f70812"])
+]
+"""The id of a post or a comment."""
+ReportId = Annotated[str, id_of("rpt")]
+SegmentId = Annotated[str, id_of("seg")]
+PushId = Annotated[str, id_of("psh")]
+NoticeId = Annotated[str, id_of("ntc")]
+BindingId = Annotated[str, id_of("bnd")]
+IdentityId = Annotated[str, id_of("idn")]
+SessionId = Annotated[str, Field(pattern="^(current|ses_[0-9a-f]{32})$", examples=["current"])]
+EndpointId = Annotated[str, id_of("ept")]
+ReconciliationId = Annotated[str, id_of("rcn")]
 InviteCode = Annotated[str, Field(pattern="^[0-9A-Za-z]{8,20}$", examples=["7Yp2KqXw3N"])]
 
 CouponCode = Annotated[str, Field(pattern="^[0-9A-Za-z]{4,20}$", examples=["TEA20"]), AfterValidator(str.upper)]
@@ -122,6 +161,15 @@ CouponCode = Annotated[str, Field(pattern="^[0-9A-Za-z]{4,20}$", examples=["TEA2
 Device = Annotated[str, Field(pattern="^[!-~]{1,128}$", examples=["a1b2c3d4e5f6"])]
 VisitorToken = Annotated[
     str, Field(pattern="^[0-9A-Za-z_.-]{1,1000}$", examples=["eyJhbGciOiJIUzI1NiJ9.e30.c2lnbmVk"])
+]
+PhoneNumber = Annotated[
+    str,
+    StringConstraints(pattern=r"^[+0-9０-９＋][0-9０-９ .\-]{4,29}$"),
+    AfterValidator(_in_e164),
+    Field(
+        description="E.164, `+` and the country's code first; a number without is Chinese 手机号",
+        examples=["+8613800138000"],
+    ),
 ]
 Ticket = Annotated[str, Field(pattern="^[0-9A-Za-z_.-]{1,1000}$", examples=["eyJhbGciOiJIUzI1NiJ9.e30.c2lnbmVk"])]
 

@@ -6,7 +6,7 @@ from typing import Annotated, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from app.domain.sales import MAX_ORDER_LIMIT
-from app.schemas.fields import GroupId, Name, OfferId, OrderId, SaleId
+from app.schemas.fields import GroupId, Name, OfferId, OrderId, Prose, SaleId
 
 Place = Annotated[str, Field(pattern=r"^(/groups/grp_[0-9a-f]{32}|/sales/sal_[0-9a-f]{32})?$")]
 """Where one is below the invite's own page."""
@@ -58,6 +58,11 @@ class JoinForm(SentForm):
     def place(self) -> str:
         """The page it was sent from, below the invite's own."""
         return f"/sales/{self.sale_id}" if self.group_id is None else f"/groups/{self.group_id}"
+
+
+class EnrolForm(SentForm):
+    application: Prose = ""
+    key: FormKey
 
 
 class ShareForm(SentForm):

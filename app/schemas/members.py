@@ -26,4 +26,5 @@ class MemberMe(BaseModel):
     id: str
     name: str
     seen_by_friends: SeenBy
+    phone: str | None = Field(default=None, description="Masked; null when we know none 脱敏手机号")
     created_at: datetime

@@ -18,7 +18,11 @@ class PaymentPublic(BaseModel):
     state: PaymentState
     amount: int = Field(description="Minor units")
     currency: str
-    pay_url: str = Field(description="Where the member pays 支付地址")
+    pay_url: str | None = Field(description="The page where the member pays, if there is one 支付地址")
+    pay_params: dict[str, str] | None = Field(
+        description="What the front end calls the provider's own cashier with, if there is no page: for WeChat Pay"
+        " the parameters of `wx.requestPayment` 调起支付参数"
+    )
     expires_at: datetime
 
 

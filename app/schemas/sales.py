@@ -26,7 +26,18 @@ from app.domain.sales import (
     SaleKind,
     SaleState,
 )
-from app.schemas.fields import Amount, Body, CommunityId, Currency, LongProse, Moment, SkuId, Title
+from app.schemas.fields import (
+    Amount,
+    Body,
+    CommunityId,
+    Currency,
+    LongProse,
+    Moment,
+    SegmentId,
+    SkuId,
+    Title,
+)
+from app.schemas.segments import Words
 from app.schemas.trust import FriendsIn
 
 GroupSize = Annotated[
@@ -93,6 +104,17 @@ MaxWeight = Annotated[
         description="Most chances of one entry in the draw: one more for each draw lost in this community since"
         " the last one won 最高权重",
     ),
+]
+OtherCommunities = Annotated[
+    list[CommunityId],
+    Field(max_length=20, description="Communities it belongs to besides its own 同时所属的社群"),
+]
+SaleSegments = Annotated[
+    list[SegmentId],
+    Field(max_length=20, description="Whoever fits one of these may buy; none: everybody 适用人群"),
+]
+MembersOnly = Annotated[
+    bool, Field(description="Whether only active members of one of its communities buy 仅限成员")
 ]
 Stock = Annotated[int, Field(ge=1, le=MAX_STOCK, description="Units there are 库存")]
 
@@ -215,6 +237,9 @@ class SaleCreate(Body):
     )
     draws_at: DrawsAt | None = None
     max_weight: MaxWeight = 1
+    members_only: MembersOnly = False
+    community_ids: OtherCommunities = Field(default_factory=list)
+    segment_ids: SaleSegments = Field(default_factory=list)
     offers: Annotated[list[OfferCreate], Field(max_length=20)] = Field(default_factory=list)
 
 
@@ -248,6 +273,9 @@ class SaleUpdate(Body):
     attribution: AttributionRules | None = None
     draws_at: DrawsAt | None = None
     max_weight: MaxWeight | None = None
+    members_only: MembersOnly | None = None
+    community_ids: OtherCommunities | None = None
+    segment_ids: SaleSegments | None = None
     offers: Annotated[list[OfferUpdate], Field(max_length=20)] | None = Field(
         default=None,
         description="Offers to add or change, by sku",
@@ -270,9 +298,21 @@ class OfferPublic(BaseModel):
     left: int = Field(description="Units that can be claimed now, live 剩余")
 
 
+class BuyersPublic(Words):
+    """A segment that buyers are asked to fit, in words."""
+
+    community_id: str | None = Field(description="Of the community by way of which one buys; None: of the sale")
+
+
 class SalePublic(BaseModel):
     id: str
     community_id: str
+    community_ids: list[str] = Field(description="Communities it belongs to besides its own 同时所属的社群")
+    members_only: bool = Field(description="Whether only members of one of its communities buy 仅限成员")
+    segments: list[BuyersPublic] = Field(
+        description="Who may buy: whoever fits one of the sale's, if it has any, and comes by way of a community"
+        " that has none or whose own they fit 适用人群"
+    )
     series_id: str | None = Field(description="The series of slots it is one of; list it by this 场次系列")
     kind: SaleKind
     title: str

@@ -3,9 +3,7 @@ from typing import Annotated
 from pydantic import Field
 
 from app.domain.slots import MAX_MINUTES, MAX_SLOTS
-from app.schemas.fields import Body, Day
-
-TimeOfDay = Annotated[str, Field(pattern="^([01][0-9]|2[0-3]):[0-5][0-9]$", examples=["10:00"])]
+from app.schemas.fields import Body, Day, TimeOfDay, Timezone
 
 
 class SlotsCreate(Body):
@@ -18,11 +16,4 @@ class SlotsCreate(Body):
         Field(min_length=1, max_length=MAX_SLOTS, description="HH:MM in the time zone 每日开场时间"),
     ]
     minutes: Annotated[int, Field(ge=1, le=MAX_MINUTES, description="How long each is open 每场时长（分钟）")]
-    timezone: Annotated[
-        str,
-        Field(
-            pattern="^[A-Za-z0-9_+/-]{1,60}$",
-            description="IANA name of the time zone of the days and times 时区",
-            examples=["Asia/Shanghai"],
-        ),
-    ]
+    timezone: Timezone

@@ -28,6 +28,7 @@ from app.gateways.dealer import Newcomer, Stand
 from app.models import Order, new_id
 from app.schemas.admissions import AdmissionCreate, AdmissionPublic, ChallengePublic
 from app.services import dealing
+from app.services.gates import pass_gate
 from app.services.proofs import KEPT_SECONDS, make_challenge, read_proof
 from app.services.queues import Queue, Waiter
 from app.services.terms import SaleFacts, find_sale
@@ -38,10 +39,11 @@ from app.state import State
 async def enter(state: State, member_id: str, sale_id: str, body: AdmissionCreate, address: str) -> AdmissionPublic:
     """Get in line, once; who is in line already stands where they stood.
 
-    Raises `SaleNotFound`, `WrongKind`, `SaleIsDrawn`, `DeviceMissing`, `DeviceLimit`, `AddressLimit`,
-    `ProofMissing`, `ProofInvalid`, `ProofUsed`, `Busy`, `DealerUnavailable`.
+    Raises `SaleNotFound`, `WrongKind`, `SaleIsDrawn`, those of `pass_gate`, `DeviceMissing`, `DeviceLimit`,
+    `AddressLimit`, `ProofMissing`, `ProofInvalid`, `ProofUsed`, `Busy`, `DealerUnavailable`.
     """
     sale = await _flash_sale(state, sale_id)
+    await pass_gate(state, sale.gate, member_id)
     rules, proof = sale.terms.admission, ""
     if rules.per_device is not None and body.device is None:
         raise DeviceMissing

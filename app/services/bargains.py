@@ -43,9 +43,10 @@ from app.domain.sales import SaleKind, check_kind, check_open
 from app.models import Bargain, Cut, Help, Member, Offer, Sale
 from app.schemas.bargains import BargainCreate, BargainPublic, BargainSummary, CutAnswer, CutPublic
 from app.schemas.fields import Page
+from app.services.gates import pass_gate
 from app.services.locks import lock_bargain, lock_running_bargains
 from app.services.pages import read_page
-from app.services.terms import published_sale
+from app.services.terms import find_sale, published_sale
 from app.services.transactions import Work, transaction
 from app.state import State
 
@@ -66,8 +67,10 @@ class Seen:
 async def start(state: State, member_id: str, sale_id: str, body: BargainCreate) -> tuple[BargainPublic, bool]:
     """Start a bargain; with it, whether it is new: a member has one that runs of an offer, and gets it again.
 
-    Raises `SaleNotFound`, `WrongKind`, those of `check_open`, `OfferNotFound`, `TokenInvalid`, `Busy`.
+    Raises `SaleNotFound`, `WrongKind`, those of `check_open` and `pass_gate`, `OfferNotFound`, `TokenInvalid`,
+    `Busy`.
     """
+    await pass_gate(state, (await find_sale(state, sale_id)).gate, member_id)
     async with transaction(state, state.clock()) as work:
         sale = await published_sale(work.session, sale_id)
         check_kind(sale.terms(), SaleKind.BARGAIN)

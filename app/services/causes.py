@@ -11,7 +11,7 @@ from sqlalchemy import update
 from sqlmodel import col, or_, select
 
 from app.models import Cause, Order, RewardPolicy, Sale, Touch
-from app.services import referrals, rewards
+from app.services import periods, referrals, rewards
 from app.services.locks import lock_referrals
 from app.services.transactions import Work, transaction
 from app.state import State
@@ -32,6 +32,7 @@ async def note(work: Work, order_id: str) -> None:
     if known.first() is None:
         work.session.add(Cause(order_id=order_id))
         await work.session.flush()
+    await periods.note(work, order_id)
 
 
 async def dismiss(state: State, now: datetime) -> int:

@@ -31,6 +31,7 @@ from app.domain.errors import (
     NotFoundError,
     NotYourBargain,
     OfferNotInGroup,
+    SaleIsPlan,
     TicketUsed,
     TokenInvalid,
 )
@@ -46,6 +47,7 @@ from app.schemas.groups import ClaimCreate
 from app.services import dealing, redemptions, undealt
 from app.services.answers import Answered, Asked, find_answer, is_spent
 from app.services.commits import Draft, Want, commit, is_committing
+from app.services.gates import pass_gate
 from app.services.terms import (
     GroupFacts,
     bargain_facts,
@@ -66,7 +68,7 @@ TWIN_SECONDS = 0.02
 class Wish:
     """What a request asks for, in which kind of sale one asks like that; the group to join, the bargain at whose
     price one buys, or the id of the ticket it comes with. `in_line`: it is the member's turn in the line, and who
-    comes first opens the group.
+    comes first opens the group. `for_plan`: a membership is bought, by joining.
     """
 
     kind: SaleKind
@@ -75,14 +77,15 @@ class Wish:
     bargain_id: str | None = None
     ticket: str | None = None
     in_line: bool = False
+    for_plan: bool = False
 
 
 async def open_group(state: State, member_id: str, sale_id: str, body: ClaimCreate, request_key: str) -> bytes:
     """Open a group in a sale and take its first seat; returns a `ClaimAnswer` in JSON.
 
-    Raises the refusals of `dealing.deal`, `SaleNotFound`, `WrongKind`, `OfferNotFound`, `InviteNotFound` and those
-    of `check_usable` and `check_target`, `OrderLimit`, `AmountTooLarge`, `IdempotencyKeyReused`, `TokenInvalid`,
-    `Busy`, `DatabaseUnavailable`.
+    Raises the refusals of `dealing.deal` and `pass_gate`, `SaleNotFound`, `WrongKind`, `OfferNotFound`,
+    `InviteNotFound` and those of `check_usable` and `check_target`, `OrderLimit`, `AmountTooLarge`,
+    `IdempotencyKeyReused`, `TokenInvalid`, `Busy`, `DatabaseUnavailable`.
     """
     return await _claim(state, member_id, sale_id, Wish(SaleKind.GROUP, body), request_key)
 
@@ -100,6 +103,11 @@ async def buy(state: State, member_id: str, sale_id: str, body: ClaimCreate, req
     what `open_group` raises, and, before anything is dealt, `TicketUsed` and what `read_ticket` raises.
     """
     return await _claim(state, member_id, sale_id, Wish(SaleKind.FLASH, body), request_key)
+
+
+async def buy_membership(state: State, member_id: str, sale_id: str, body: ClaimCreate, request_key: str) -> bytes:
+    """Buy a period of a membership in the plan of a community. Raises what `buy` raises."""
+    return await _claim(state, member_id, sale_id, Wish(SaleKind.FLASH, body, for_plan=True), request_key)
 
 
 async def buy_bargain(state: State, member_id: str, bargain_id: str, request_key: str) -> bytes:
@@ -141,7 +149,7 @@ async def _claim(state: State, member_id: str, sale_id: str, wish: Wish, request
         if answer is None:
             raise refused.refusal from None
         return answer
-    except (ConflictError, GoneError, InvalidError, NotFoundError):
+    except (ConflictError, ForbiddenError, GoneError, InvalidError, NotFoundError):
         answer = await _answered(state, asked)
         if answer is None:
             raise
@@ -180,8 +188,11 @@ async def _read(state: State, asked: Asked, wish: Wish) -> Want:
     now, body, group_id = state.clock(), wish.body, wish.group_id
     sale = await sale_facts(state, asked.sale_id, body.offer_id)
     check_kind(sale.terms, wish.kind)
+    if sale.is_plan != wish.for_plan:
+        raise SaleIsPlan
     if not wish.in_line:
         check_drawn(sale.terms)
+    await pass_gate(state, sale.gate, asked.member_id)
     offer = sale.offers[body.offer_id]
     check_quantity(sale.terms, body.quantity)
     check_choice(sale.terms.rescue, body.on_unfilled, body.quantity, body.min_quantity, offer.solo_price)
@@ -202,7 +213,8 @@ async def _read(state: State, asked: Asked, wish: Wish) -> Want:
             used_up_at=invite.used_up_at,
             now=now,
         )
-        check_target((invite.group_id, invite.sale_id, invite.community_id), (group_id, sale.id, sale.community_id))
+        by_way_of = invite.community_id if invite.community_id in sale.communities else sale.community_id
+        check_target((invite.group_id, invite.sale_id, invite.community_id), (group_id, sale.id, str(by_way_of)))
     voucher = None
     if body.coupon_code is not None:
         voucher = await redemptions.check(

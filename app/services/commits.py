@@ -70,7 +70,7 @@ ORDER_BARGAINS = (
     .values(state=BargainState.ORDERED)
     .returning(col(Bargain.id))
 )
-MEMBERS = select(Member.id).where(among(Member.id, "member_ids"))
+MEMBERS = select(Member.id).where(among(Member.id, "member_ids"), col(Member.erased_at).is_(None))
 KNOWN_MEMBERS = 200_000
 """How many members a process remembers to exist."""
 ATTEMPTS = 5
@@ -204,8 +204,11 @@ async def _commit(state: State, drafts: Sequence[Draft], *, wait: bool) -> list[
 
 
 async def _strangers(state: State, bulk: Bulk, drafts: Sequence[Draft]) -> set[str]:
-    """Members who claim but are not there: their token is from before the database was set back."""
-    unknown = {draft.want.asked.member_id for draft in drafts} - state.known_members
+    """Members who claim but are not there: their token is from before the database was set back, or they were
+    erased.
+    """
+    claiming = {draft.want.asked.member_id for draft in drafts}
+    unknown = (claiming - state.known_members) | (claiming & state.erased.keys())
     if not unknown:
         return unknown
     found = {row[0] for row in await bulk.fetch(MEMBERS, member_ids=list(unknown))}

@@ -96,7 +96,9 @@ async def grant_coupon(state: State, coupon_id: str, body: GrantCreate) -> Grant
     async with transaction(state, state.clock()) as work:
         if await work.session.get(Coupon, coupon_id) is None:
             raise CouponNotFound
-        known = await work.session.exec(select(func.count()).where(col(Member.id).in_(member_ids)))
+        known = await work.session.exec(
+            select(func.count()).where(col(Member.id).in_(member_ids), col(Member.erased_at).is_(None)),
+        )
         if known.one() < len(member_ids):
             raise MemberNotFound
         added = await work.session.exec(

@@ -34,6 +34,7 @@ from app.domain.errors import (
     NotSoldOut,
     OfferNotInGroup,
     OrderLimit,
+    SaleIsPlan,
     SaleNotFound,
     TokenInvalid,
     WrongKind,
@@ -45,6 +46,7 @@ from app.models import Entry, Group, Member, Offer, Purchase, Sale, Seat
 from app.schemas.entries import EntryCreate, EntryPublic
 from app.schemas.fields import Page
 from app.services import dealing
+from app.services.gates import pass_gate
 from app.services.locks import lock_sale_shared
 from app.services.pages import read_page
 from app.services.terms import published_sale, sale_facts
@@ -62,16 +64,20 @@ async def enter(state: State, member_id: str, sale_id: str, body: EntryCreate) -
     """Stand in line: for the draw of a sale, or for an offer that is sold out or a group that is full. Who stands
     there already with the same wish is shown that entry.
 
-    Raises `SaleNotFound`, `OfferNotFound`, `WrongKind` in a bargain sale, the refusals of `check_open`,
-    `OrderLimit`, `AmountTooLarge`, `DrawClosed`, `NotSoldOut`, `GroupNotFound`, `GroupClosed`, `GroupNotFull`,
-    `OfferNotInGroup`, `AlreadyInGroup`, `MemberLimit`, `AlreadyInLine`, `TokenInvalid`, `Busy`.
+    Raises `SaleNotFound`, `OfferNotFound`, `WrongKind` in a bargain sale, `SaleIsPlan`, the refusals of
+    `check_open` and `pass_gate`, `OrderLimit`, `AmountTooLarge`, `DrawClosed`, `NotSoldOut`, `GroupNotFound`,
+    `GroupClosed`, `GroupNotFull`, `OfferNotInGroup`, `AlreadyInGroup`, `MemberLimit`, `AlreadyInLine`,
+    `TokenInvalid`, `Busy`.
     """
     # What is beyond doubt costs no transaction: many come before the opening, and many ask again.
     facts = await sale_facts(state, sale_id, body.offer_id)
     offer = facts.offers[body.offer_id]
     if facts.terms.kind == SaleKind.BARGAIN:
         raise WrongKind(kind=SaleKind.BARGAIN)
+    if facts.is_plan:
+        raise SaleIsPlan
     check_open(facts.terms, state.clock())
+    await pass_gate(state, facts.gate, member_id)
     check_quantity(facts.terms, body.quantity)
     if max(offer.price, offer.solo_price or 0) * body.quantity > MAX_AMOUNT:
         raise AmountTooLarge(limit=MAX_AMOUNT)

@@ -19,6 +19,7 @@ from app.domain.groups import (
 )
 from app.domain.ladders import Step, gap, next_step, price_at
 from app.domain.members import SeenBy, mask_name
+from app.domain.notices import NoticeKind, Wording
 from app.domain.orders import ORDER_TRANSITIONS, PAID_SEAT_STATES, OrderState
 from app.domain.rescues import Plan
 from app.models import Group, Member, Offer, Order, Sale, Seat
@@ -26,6 +27,7 @@ from app.schemas.groups import GroupList, GroupPublic, GroupSummary, PricePublic
 from app.schemas.trust import FriendsIn
 from app.services import bargains, refunds, trust
 from app.services.locks import lock_orders
+from app.services.notices import notify
 from app.services.places import give_units_back, record_order
 from app.services.terms import published_sale
 from app.services.transactions import Work
@@ -236,6 +238,7 @@ async def confirm(work: Work, order: Order, price: int | None, extra: int) -> No
         return
     await give_units_back(work, confirmed, keep=quantity)
     record_order(work, confirmed, OrderState.PAID)
+    notify(work, [order.member_id], NoticeKind.ORDER, Wording.ORDER_CONFIRMED, subject_id=order.id)
     if confirmed.bargain_id is not None:
         await bargains.conclude(work, confirmed.bargain_id)
     if owed := gap(order.unit_price, settled, quantity) + order.unit_price * (order.quantity - quantity):

@@ -7,12 +7,19 @@ from sqlalchemy import text
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app.domain.bargains import BARGAIN_TRANSITIONS
+from app.domain.bindings import BINDING_TRANSITIONS
+from app.domain.communities import COMMUNITY_TRANSITIONS
+from app.domain.endpoints import ENDPOINT_TRANSITIONS
 from app.domain.entries import ENTRY_TRANSITIONS, SERVED_ENTRY_STATES
 from app.domain.groups import GROUP_TRANSITIONS
+from app.domain.jobs import JOB_TRANSITIONS
 from app.domain.machines import Table
+from app.domain.memberships import MEMBERSHIP_TRANSITIONS
 from app.domain.orders import ACTIVE_ORDER_STATES, ORDER_TRANSITIONS, PAID_SEAT_STATES
 from app.domain.payments import PAYMENT_TRANSITIONS
 from app.domain.payouts import PAYOUT_TRANSITIONS, RESERVED_STATES
+from app.domain.pushes import PUSH_TRANSITIONS
+from app.domain.reconciliations import RECONCILIATION_TRANSITIONS
 from app.domain.refunds import REFUND_TRANSITIONS
 from app.domain.rewards import BOOKED_STATES, COUNTED_STATES, REWARD_TRANSITIONS
 from app.domain.sales import SALE_TRANSITIONS
@@ -39,11 +46,17 @@ def _paths(kind: str, table: Table[Any]) -> str:
     """Events that are not a step of the table, or do not begin where the last one ended."""
     births = {
         "bargain": "cutting",
+        "binding": "active",
+        "community": "draft",
+        "endpoint": "active",
         "entry": "waiting",
         "group": "open",
+        "job": "offered",
         "order": "held",
         "payment": "created",
         "payout": "waiting",
+        "push": "scheduled",
+        "reconciliation": "waiting",
         "refund": "created",
         "reward": "pending",
         "sale": "draft",
@@ -81,7 +94,18 @@ MACHINES: dict[str, tuple[str, Table[Any]]] = {
     "entry": ("entries", ENTRY_TRANSITIONS),
     "reward": ("rewards", REWARD_TRANSITIONS),
     "payout": ("payouts", PAYOUT_TRANSITIONS),
+    "community": ("communities", COMMUNITY_TRANSITIONS),
+    "job": ("jobs", JOB_TRANSITIONS),
+    "push": ("pushes", PUSH_TRANSITIONS),
+    "binding": ("bindings", BINDING_TRANSITIONS),
+    "endpoint": ("endpoints", ENDPOINT_TRANSITIONS),
+    "reconciliation": ("reconciliations", RECONCILIATION_TRANSITIONS),
 }
+MEMBERSHIP_STEPS = ", ".join(
+    f"'{source}>{target}'"
+    for source in sorted(MEMBERSHIP_TRANSITIONS)
+    for target in sorted(MEMBERSHIP_TRANSITIONS[source])
+)
 
 INVARIANTS = [
     Invariant(
@@ -267,6 +291,13 @@ INVARIANTS = [
                FROM orders JOIN refunds ON refunds.order_id = orders.id
                WHERE orders.state IN ('refunding', 'refunded') GROUP BY orders.id, orders.state
            ) AS refunded WHERE (state = 'refunding') <> (under_way > 0)""",
+    ),
+    Invariant(
+        "I14 bills",
+        "a day that was compared with a bill counts its differences, and one that waits has none",
+        """SELECT reconciliations.id, coalesce(found, 0) || ', there are ' || count(differences.subject)
+           FROM reconciliations LEFT JOIN differences ON differences.reconciliation_id = reconciliations.id
+           GROUP BY reconciliations.id, found HAVING count(differences.subject) <> coalesce(found, 0)""",
     ),
     Invariant(
         "I15",
@@ -601,6 +632,134 @@ INVARIANTS = [
            FROM referrals JOIN invites ON invites.code = referrals.code AND invites.max_uses IS NOT NULL
            LEFT JOIN uses ON uses.code = referrals.code AND uses.member_id = referrals.member_id
            WHERE uses.number IS NULL""",
+    ),
+    Invariant(
+        "I36",
+        "a community counts its members as they are",
+        """SELECT communities.id, member_count || ' counted, ' || count(memberships.member_id)
+           FROM communities LEFT JOIN memberships
+               ON memberships.community_id = communities.id AND memberships.state = 'active'
+           GROUP BY communities.id, member_count HAVING member_count <> count(memberships.member_id)""",
+    ),
+    Invariant(
+        "I36 path",
+        "the history of every membership is a path of its table, and its last event tells its state",
+        f"""SELECT member_id, community_id || ': ' || coalesce(from_state, '-') || ' > ' || to_state FROM (
+                SELECT community_id, member_id, from_state, to_state, lag(to_state)
+                    OVER (PARTITION BY community_id, member_id ORDER BY id) AS last_state
+                FROM events WHERE to_state IS NOT NULL AND type LIKE 'membership.%'
+            ) AS history
+            WHERE coalesce(from_state, '-') <> coalesce(last_state, '-')
+               OR (from_state IS NULL AND to_state NOT IN ('active', 'applied'))
+               OR (from_state IS NOT NULL AND from_state || '>' || to_state NOT IN ({MEMBERSHIP_STEPS}))
+            UNION ALL
+            SELECT memberships.member_id, memberships.community_id || ': ' || state || ', last event ' || to_state
+            FROM memberships JOIN (
+                SELECT community_id, member_id, to_state,
+                       row_number() OVER (PARTITION BY community_id, member_id ORDER BY id DESC) AS back
+                FROM events WHERE to_state IS NOT NULL AND type LIKE 'membership.%'
+            ) AS told ON told.community_id = memberships.community_id
+                     AND told.member_id = memberships.member_id AND back = 1
+            WHERE to_state <> state""",
+    ),
+    Invariant(
+        "I37",
+        "every order of a plan that was paid is a period of its member, which ends when its money goes back",
+        f"""SELECT orders.id, orders.state || ', ' || coalesce(periods.member_id, 'no period')
+            FROM orders JOIN sales ON sales.id = orders.sale_id AND sales.is_plan
+            LEFT JOIN periods ON periods.order_id = orders.id
+                AND periods.community_id = sales.community_id AND periods.member_id = orders.member_id
+            WHERE (orders.paid_at IS NOT NULL) <> (periods.order_id IS NOT NULL)
+               OR NOT periods.is_due
+                  AND (orders.state IN ({PAID})) <> (periods.ended_at IS NULL)
+            UNION ALL
+            SELECT periods.order_id, 'of no order of a plan'
+            FROM periods LEFT JOIN orders ON orders.id = periods.order_id
+            LEFT JOIN sales ON sales.id = orders.sale_id AND sales.is_plan WHERE sales.id IS NULL""",
+    ),
+    Invariant(
+        "I40",
+        "a post counts the comments to it that are shown, and posts and comments the reactions to them",
+        """SELECT posts.id, 'counts ' || comment_count || ' comments, shown ' || count(comments.id)
+           FROM posts LEFT JOIN comments ON comments.post_id = posts.id
+                AND comments.hidden_at IS NULL AND comments.removed_at IS NULL
+           WHERE posts.removed_at IS NULL
+           GROUP BY posts.id, comment_count HAVING count(comments.id) <> comment_count
+           UNION ALL
+           SELECT subjects.id, 'counts ' || reaction_count || ' reactions, made ' || count(reactions.member_id)
+           FROM (SELECT id, reaction_count FROM posts UNION ALL SELECT id, reaction_count FROM comments) AS subjects
+           LEFT JOIN reactions ON reactions.subject_id = subjects.id
+           GROUP BY subjects.id, reaction_count HAVING count(reactions.member_id) <> reaction_count""",
+    ),
+    Invariant(
+        "I41",
+        "a question is answered since its first answer, and nothing else is",
+        """SELECT posts.id, kind || ', answered ' || coalesce(answered_at || '', 'never')
+           FROM posts LEFT JOIN comments ON comments.post_id = posts.id AND comments.is_answer
+           GROUP BY posts.id, kind, answered_at
+           HAVING coalesce(min(comments.created_at) <> answered_at,
+                           count(comments.id) > 0 OR answered_at IS NOT NULL)
+               OR (count(comments.id) > 0 AND kind <> 'question')""",
+    ),
+    Invariant(
+        "I42",
+        "a streak goes on from the check-in before it, or begins",
+        """SELECT id, 'streak ' || streak || ' after ' || last FROM (
+               SELECT id, streak, coalesce(lag(streak) OVER (
+                   PARTITION BY community_id, author_id ORDER BY day), 0) AS last
+               FROM posts WHERE kind = 'check_in'
+           ) AS history WHERE streak <> 1 AND streak <> last + 1""",
+    ),
+    Invariant(
+        "I43",
+        "a job is with whom it was handed to last, through hands that follow each other from who offered it",
+        """SELECT jobs.id, state || ', with ' || coalesce(holder_id, 'nobody') || ' after ' || count(hands.number)
+           FROM jobs LEFT JOIN hands ON hands.post_id = jobs.id GROUP BY jobs.id, state, holder_id
+           HAVING coalesce(max(hands.number), 0) <> count(hands.number)
+               OR (holder_id IS NULL) <> (count(hands.number) = 0)
+           UNION ALL
+           SELECT jobs.id, 'hand ' || hands.number || ' from ' || hands.giver_id
+           FROM jobs JOIN hands ON hands.post_id = jobs.id JOIN posts ON posts.id = jobs.id
+           LEFT JOIN hands AS before ON before.post_id = jobs.id AND before.number = hands.number - 1
+           LEFT JOIN hands AS after ON after.post_id = jobs.id AND after.number = hands.number + 1
+           WHERE hands.giver_id <> coalesce(before.receiver_id, posts.author_id)
+              OR (after.number IS NULL AND hands.receiver_id <> jobs.holder_id)""",
+    ),
+    Invariant(
+        "I44",
+        "of what was taken back or forgotten no words are left, and it names nobody",
+        """SELECT id, 'has words' FROM posts WHERE removed_at IS NOT NULL AND body <> ''
+           UNION ALL SELECT id, 'has words' FROM comments WHERE removed_at IS NOT NULL AND body <> ''
+           UNION ALL
+           SELECT mentions.subject_id, 'names ' || mentions.member_id FROM mentions
+           JOIN (SELECT id, removed_at FROM posts UNION ALL SELECT id, removed_at FROM comments) AS subjects
+               ON subjects.id = mentions.subject_id AND subjects.removed_at IS NOT NULL""",
+    ),
+    Invariant(
+        "I45",
+        "a push reached no more members at once than it says, each at a place of their day",
+        """SELECT pushes.id, count(notices.id) || ' of ' || pushes.delivered
+           FROM pushes JOIN notices ON notices.push_id = pushes.id
+           GROUP BY pushes.id, pushes.delivered HAVING count(notices.id) > pushes.delivered""",
+    ),
+    Invariant(
+        "I45 twice",
+        "what a member was told at once does not wait for their digest",
+        """SELECT overflows.push_id, 'told to ' || overflows.member_id FROM overflows
+           JOIN notices ON notices.push_id = overflows.push_id AND notices.member_id = overflows.member_id""",
+    ),
+    Invariant(
+        "I46",
+        "an endpoint has a lane for each subject of which something waits for it, and no other",
+        """SELECT deliveries.endpoint_id, deliveries.subject || ' waits in no lane'
+           FROM deliveries JOIN endpoints ON endpoints.id = deliveries.endpoint_id AND endpoints.state <> 'removed'
+           LEFT JOIN lanes ON lanes.endpoint_id = deliveries.endpoint_id AND lanes.subject = deliveries.subject
+           WHERE deliveries.delivered_at IS NULL AND lanes.subject IS NULL
+           UNION ALL
+           SELECT lanes.endpoint_id, lanes.subject || ' has a lane in which nothing waits'
+           FROM lanes LEFT JOIN deliveries ON deliveries.endpoint_id = lanes.endpoint_id
+               AND deliveries.subject = lanes.subject AND deliveries.delivered_at IS NULL
+           WHERE deliveries.event_id IS NULL""",
     ),
     *(
         Invariant(f"I26 {kind}", f"the last event of every {kind} tells its state", _told(kind, plural))

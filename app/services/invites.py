@@ -9,7 +9,6 @@ from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app.domain.errors import (
-    CommunityNotFound,
     GroupClosed,
     GroupNotFound,
     InviteLimit,
@@ -24,9 +23,10 @@ from app.domain.members import mask_name
 from app.domain.orders import ACTIVE_ORDER_STATES
 from app.domain.referrals import TouchKind
 from app.domain.sales import SaleState
-from app.models import Community, Group, Invite, Member, Order, Referral, Touch, Use
+from app.models import Group, Invite, Member, Order, Referral, Touch, Use
 from app.schemas.fields import Page
 from app.schemas.invites import InviteCreate, InviteLanding, InviteMine, InvitePublic
+from app.services.standing import see_community
 from app.services.terms import forget_invite, published_sale
 from app.services.touches import is_somebody, touch
 from app.services.transactions import Work, transaction
@@ -54,8 +54,8 @@ async def create_invite(state: State, member_id: str, body: InviteCreate) -> Inv
                 raise GroupNotFound
             if group.state in FINAL_GROUP_STATES:
                 raise GroupClosed
-        if body.community_id is not None and await work.session.get(Community, body.community_id) is None:
-            raise CommunityNotFound
+        if body.community_id is not None:
+            await see_community(work.session, body.community_id, member_id, now)
         if body.sale_id is not None:
             sale = await published_sale(work.session, body.sale_id)
             if sale.state == SaleState.ENDED:
@@ -108,7 +108,7 @@ async def open_invite(
         if viewer_id is None and await is_somebody(work, visitor_id):
             visitor_id, visitor_token = issue_visitor(state)
         has_bought = goes_on and viewer_id is not None and await _has_bought(work, code, viewer_id)
-        invite = await (read_invite(work.session, code) if has_bought else _usable(work, code, viewer_id))
+        invite = await (read_invite(work.session, code) if has_bought else usable(work, code, viewer_id))
         inviter = await work.session.get_one(Member, invite.member_id)
         if is_tap and not has_bought:
             await _touch(state, work, invite, visitor_id, viewer_id, TouchKind.LINK)
@@ -133,7 +133,7 @@ async def type_code(state: State, member_id: str, code: str) -> InvitePublic:
     async with transaction(state, state.clock()) as work:
         if await work.session.get(Member, member_id) is None:
             raise TokenInvalid
-        invite = await _usable(work, code, member_id)
+        invite = await usable(work, code, member_id)
         if invite.member_id == member_id:
             raise SelfReferral
         await _touch(state, work, invite, member_id, member_id, TouchKind.CODE)
@@ -216,7 +216,7 @@ async def _touch(
         )
 
 
-async def _usable(work: Work, code: str, member_id: str | None) -> Invite:
+async def usable(work: Work, code: str, member_id: str | None) -> Invite:
     """An invite that works now, for its maker and those it has brought also when it is used up. Raises
     `InviteNotFound` and those of `check_usable`.
     """

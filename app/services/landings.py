@@ -8,17 +8,22 @@ from enum import StrEnum
 from sqlalchemy import update
 from sqlmodel import col, select
 
+from app.domain.communities import CommunityState
 from app.domain.errors import GroupNotFound, OrderNotFound, ProviderUnavailable, SaleNotFound
 from app.domain.groups import GroupState
+from app.domain.memberships import MembershipState
 from app.domain.orders import ACTIVE_ORDER_STATES, OrderState
 from app.domain.sales import SaleKind, SaleState
-from app.models import Community, Invite, Member, Order, Payment
+from app.models import Invite, Member, Order, Payment, Sale
+from app.schemas.communities import CommunityPublic
 from app.schemas.groups import GroupPublic, GroupSummary
 from app.schemas.invites import InviteLanding
 from app.schemas.orders import OrderPublic
 from app.schemas.sales import OfferPublic, SalePublic
 from app.schemas.trust import FriendsIn
-from app.services import groups, payments, sales, views
+from app.services import communities, groups, payments, periods, sales, views
+from app.services.memberships import PRESENT_STATES
+from app.services.standing import see_community
 from app.services.transactions import transaction
 from app.state import State
 
@@ -66,7 +71,9 @@ class Landing:
     order: OrderPublic | None = None
     """The viewer's own in this group."""
     groups: list[GroupSummary] = field(default_factory=list)
-    community_name: str | None = None
+    community: CommunityPublic | None = None
+    membership: MembershipState | None = None
+    """The viewer's, in the community."""
     sales: list[SaleLanding] = field(default_factory=list)
 
     @property
@@ -84,6 +91,12 @@ class Landing:
     def can_open(self) -> bool:
         """Whether the viewer may open a group instead."""
         return self._sells and not self.can_join and not self.is_in
+
+    @property
+    def can_enrol(self) -> bool:
+        """Whether the viewer may join the community."""
+        is_open = self.community is not None and self.community.state == CommunityState.OPEN
+        return is_open and self.membership not in {*PRESENT_STATES, MembershipState.BLOCKED}
 
     @property
     def is_in(self) -> bool:
@@ -111,7 +124,7 @@ async def gather(
 ) -> Landing:
     """What an invite leads to, or a sale or a group that can be reached from there.
 
-    Raises `SaleNotFound`, `GroupNotFound`, also for what belongs to something else.
+    Raises `SaleNotFound`, `GroupNotFound`, also for what belongs to something else, `CommunityNotFound`.
     """
     now = state.clock()
     viewer_name, is_own = await _viewer(state, viewer_id, invite.code)
@@ -124,9 +137,9 @@ async def gather(
         raise SaleNotFound
     wanted = within or sale_id or (None if group is None else group.sale_id)
     if wanted is None:
-        return await _gather_community(state, Landing(invite, now, viewer_name, is_own))
+        return await _gather_community(state, Landing(invite, now, viewer_name, is_own), viewer_id)
     sale = SalePublic.model_validate_json((await views.show_sale(state, wanted, viewer_id)).body)
-    if invite.community_id not in {None, sale.community_id}:
+    if invite.community_id not in {None, sale.community_id, *sale.community_ids}:
         raise SaleNotFound
     order = await _own_order(state, viewer_id, sale.id, None if group is None else group.id)
     if sale.kind != SaleKind.GROUP:
@@ -149,9 +162,9 @@ async def gather(
     return landing
 
 
-async def settle_payments(state: State, member_id: str, order_id: str) -> str:
+async def settle_payments(state: State, member_id: str, order_id: str) -> str | None:
     """Ask the provider what became of the payments of a member's order, without waiting to be told; the group the
-    order is in. While the provider is away, its notification or a worker will tell.
+    order is in, None for a membership. While the provider is away, its notification or a worker will tell.
 
     Raises `OrderNotFound`, also for somebody else's.
     """
@@ -171,16 +184,26 @@ async def settle_payments(state: State, member_id: str, order_id: str) -> str:
         with suppress(ProviderUnavailable):
             await payments.check(state, payment_id, now)
     async with state.database.snapshot() as session:
-        return (await session.exec(select(Order.group_id).where(Order.id == order_id))).one()
+        sale = await session.get_one(Sale, order.sale_id)
+        group_id = (await session.exec(select(Order.group_id).where(Order.id == order_id))).one()
+    if not sale.is_plan:
+        return group_id
+    await periods.settle(state, (sale.community_id, member_id), state.clock())
+    return None
 
 
-async def _gather_community(state: State, landing: Landing) -> Landing:
+async def _gather_community(state: State, landing: Landing, viewer_id: str | None) -> Landing:
+    community_id = str(landing.invite.community_id)
     async with state.database.snapshot() as session:
-        community = await session.get_one(Community, landing.invite.community_id)
-    page = await sales.list_sales(state, sale_state=None, community_id=community.id, after=None, limit=SALES_SHOWN)
+        place = await see_community(session, community_id, viewer_id, landing.now)
+    community = await communities.get_community(state, community_id, viewer_id)
+    page = await sales.list_sales(
+        state, sale_state=None, community_id=community_id, after=None, limit=SALES_SHOWN, viewer_id=viewer_id
+    )
     shown = [SaleLanding(sale, phase_of(sale, landing.now)) for sale in page.items]
     running = [item for item in shown if item.phase != Phase.OVER]
-    return replace(landing, community_name=community.name, sales=running)
+    membership = None if place.membership is None else place.membership.state
+    return replace(landing, community=community, membership=membership, sales=running)
 
 
 async def _group(state: State, group_id: str, viewer_id: str | None) -> GroupPublic:

@@ -1,5 +1,7 @@
 """Every row lock there is, and the order they are taken in: sale, then group, then order, then payment, then
-bargain; and of the book: member, then payout, then accounts.
+bargain; of the book: member, then payout, then accounts; of communities: community, then membership, then post; and
+facts after all of them. An endpoint is locked before its lanes, with nothing else.
+Who needs locks of several of these takes them in this order: communities, sales, the book.
 
 `key_share` leaves other transactions free to point at a locked row: a claim's foreign keys never wait for the
 operator who is changing its sale. On SQLite a transaction is alone from its beginning, and the locks are no more
@@ -7,6 +9,7 @@ than reads of the newest state.
 """
 
 from collections.abc import Collection, Sequence
+from datetime import datetime
 from typing import TypeVar
 
 import sqlalchemy
@@ -19,7 +22,25 @@ from app.domain.bargains import RUNNING_BARGAIN_STATES
 from app.domain.groups import FINAL_GROUP_STATES
 from app.domain.orders import OrderState
 from app.gateways.bulk import among
-from app.models import Account, Bargain, Group, Member, Order, Payment, Payout, Sale
+from app.models import (
+    Account,
+    Bargain,
+    Binding,
+    Comment,
+    Community,
+    Endpoint,
+    Facts,
+    Group,
+    Lane,
+    Member,
+    Order,
+    Payment,
+    Payout,
+    Period,
+    Post,
+    Sale,
+    Segment,
+)
 
 Row = TypeVar("Row", bound=SQLModel)
 
@@ -64,12 +85,119 @@ async def lock_referrals(session: AsyncSession) -> None:
 
 async def lock_member(session: AsyncSession, member_id: str) -> Member | None:
     """Lock a member who spends their own money, before their accounts: their requests wait for each other.
+    None when there is no such member, or not any more.
+    """
+    found = await session.exec(
+        _locking(select(Member).where(Member.id == member_id, col(Member.erased_at).is_(None))),
+    )
+    return found.one_or_none()
+
+
+async def lock_whole_member(session: AsyncSession, member_id: str) -> Member | None:
+    """Lock a member against everybody who points at them, too: nothing new is theirs until the transaction ends.
     None when there is no such member.
     """
     found = await session.exec(
-        _locking(select(Member).where(Member.id == member_id)),
+        select(Member).where(Member.id == member_id).with_for_update().execution_options(populate_existing=True),
     )
     return found.one_or_none()
+
+
+async def lock_community(session: AsyncSession, community_id: str) -> Community | None:
+    """Lock a community: whoever changes its terms, its state or who belongs to it does this first."""
+    found = await session.exec(
+        _locking(select(Community).where(Community.id == community_id)),
+    )
+    return found.one_or_none()
+
+
+async def lock_binding(session: AsyncSession, binding_id: str) -> Binding | None:
+    """Lock a binding: whoever changes where it speaks or with what does this first."""
+    found = await session.exec(
+        _locking(select(Binding).where(Binding.id == binding_id)),
+    )
+    return found.one_or_none()
+
+
+async def lock_community_shared(session: AsyncSession, community_id: str) -> Community | None:
+    """Lock a community against changes of its terms or state, together with others who do the same."""
+    found = await session.exec(
+        select(Community)
+        .where(Community.id == community_id)
+        .with_for_update(read=True)
+        .execution_options(populate_existing=True),
+    )
+    return found.one_or_none()
+
+
+async def lock_segments_shared(session: AsyncSession, ids: Collection[str]) -> set[str]:
+    """Keep segments from being deleted until something points to them; returns those that are there."""
+    found = await session.exec(
+        select(Segment.id).where(col(Segment.id).in_(ids)).order_by(col(Segment.id)).with_for_update(read=True),
+    )
+    return set(found.all())
+
+
+async def lock_periods(session: AsyncSession, community_id: str, member_id: str) -> Sequence[Period]:
+    """Lock what a member has paid for in a community, which is locked: an order may have them looked at again."""
+    found = await session.exec(
+        _locking(
+            select(Period)
+            .where(Period.community_id == community_id, Period.member_id == member_id)
+            .order_by(col(Period.order_id))
+        ),
+    )
+    return found.all()
+
+
+async def lock_post(session: AsyncSession, post_id: str) -> Post | None:
+    """Lock a post: whoever changes it, its comments or its reactions does this first."""
+    found = await session.exec(
+        _locking(select(Post).where(Post.id == post_id)),
+    )
+    return found.one_or_none()
+
+
+async def lock_older_posts(
+    session: AsyncSession, community_id: str, before: datetime, limit: int
+) -> Sequence[Post]:
+    """Lock posts of a community up to a moment that have not been forgotten, oldest first; without those that
+    somebody else has locked.
+    """
+    older = select(Post).where(
+        Post.community_id == community_id, col(Post.removed_at).is_(None), Post.created_at <= before
+    )
+    found = await session.exec(
+        _locking(older.order_by(col(Post.created_at)).limit(limit), skip_locked=True),
+    )
+    return found.all()
+
+
+async def lock_older_comments(
+    session: AsyncSession, community_id: str, before: datetime, limit: int
+) -> Sequence[Comment]:
+    """The same of comments to posts that are gone."""
+    gone = select(Post.id).where(Post.id == Comment.post_id, col(Post.removed_at).is_not(None))
+    older = select(Comment).where(
+        Comment.community_id == community_id,
+        col(Comment.removed_at).is_(None),
+        Comment.created_at <= before,
+        gone.exists(),
+    )
+    found = await session.exec(
+        _locking(older.order_by(col(Comment.created_at)).limit(limit), skip_locked=True),
+    )
+    return found.all()
+
+
+async def lock_facts(session: AsyncSession, member_ids: Collection[str]) -> Sequence[Facts]:
+    """Lock what is known of members, by their ids: whoever counts it anew, or asks for a consent to write it, does
+    this first.
+    """
+    found = await session.exec(
+        _locking(select(Facts).where(col(Facts.member_id).in_(member_ids)).order_by(col(Facts.member_id))),
+    )
+    return found.all()
 
 
 async def lock_payout(session: AsyncSession, payout_id: str) -> Payout | None:
@@ -189,3 +317,23 @@ def _locking(statement: SelectOfScalar[Row], *, skip_locked: bool = False) -> Se
     """Lock what is selected, and read it anew even when the session knows an older state of it."""
     locking = statement.with_for_update(key_share=True, skip_locked=skip_locked)
     return locking.execution_options(populate_existing=True)
+
+
+async def lock_endpoint(session: AsyncSession, endpoint_id: str) -> Endpoint | None:
+    """Lock an endpoint: whoever changes it, or lines something up for it, does this first."""
+    found = await session.exec(_locking(select(Endpoint).where(Endpoint.id == endpoint_id)))
+    return found.one_or_none()
+
+
+async def lock_lanes(session: AsyncSession, endpoint_id: str, subjects: Collection[str]) -> Sequence[Lane]:
+    """Lock the lanes of an endpoint that are there, in the order of their subjects; after the endpoint, for who
+    needs both.
+    """
+    found = await session.exec(
+        _locking(
+            select(Lane)
+            .where(Lane.endpoint_id == endpoint_id, col(Lane.subject).in_(subjects))
+            .order_by(col(Lane.subject))
+        ),
+    )
+    return found.all()

@@ -8,6 +8,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app.domain.members import MarkKind
 from app.models import Mark
+from app.services.members import find_member
 from app.services.transactions import Work
 from app.state import State
 
@@ -15,7 +16,10 @@ PURPOSE = "mark"
 
 
 async def mark(state: State, work: Work, member_id: str, kind: MarkKind, value: str) -> None:
-    """Remember a device, a payment account or a phone number of a member."""
+    """Remember a device, a payment account or a phone number of a member; of nobody who was erased."""
+    member = await find_member(work.session, member_id)
+    if member is None:
+        return
     digest = hmac.digest(state.settings.key_for(PURPOSE), f"{kind} {value}".encode(), sha256).hex()
     await work.session.exec(
         state.database.insert_unless_there(Mark, ["member_id", "kind", "digest"]).values(

@@ -11,6 +11,7 @@ from app.domain.errors import (
     OrderNotRefundable,
     OrderNotShippable,
 )
+from app.domain.notices import NoticeKind, Wording
 from app.domain.orders import ORDER_TRANSITIONS, OrderState
 from app.domain.payments import RefundReason
 from app.models import Order, Payment, Refund
@@ -18,6 +19,7 @@ from app.schemas.fields import Page
 from app.schemas.orders import OperatorOrder, OrderDetail, OrderPublic, PaymentSummary, RefundSummary
 from app.services import groups, refunds
 from app.services.locks import lock_order, lock_order_and_group
+from app.services.notices import notify
 from app.services.pages import read_page
 from app.services.places import give_back, record_order
 from app.services.transactions import transaction
@@ -124,6 +126,8 @@ async def _advance(
             error: KaituanError = refusal(state=order.state)
             raise error
         record_order(work, moved, before)
+        if target == OrderState.FULFILLED:
+            notify(work, [moved.member_id], NoticeKind.ORDER, Wording.ORDER_SHIPPED, subject_id=order_id)
         return OperatorOrder.model_validate(moved, from_attributes=True)
 
 

@@ -11,10 +11,12 @@ from sqlalchemy import func, update
 from sqlmodel import col, select
 
 from app.domain.errors import (
+    CurrencyNotTaken,
     IdempotencyKeyReused,
     OrderClosed,
     OrderNotFound,
     OrderNotHeld,
+    PayerUnknown,
     PaymentNotFound,
     ProviderNotFound,
     TooManyPayments,
@@ -29,10 +31,17 @@ from app.domain.payments import (
     PaymentState,
     decide_capture,
 )
-from app.gateways.payments.provider import Charge, ChargeRequest, ChargeState, PaymentProvider
-from app.models import Group, Notification, Order, Payment, Sale
+from app.gateways.payments.provider import (
+    Charge,
+    ChargeRequest,
+    ChargeState,
+    Notice,
+    PaymentProvider,
+    RefundNews,
+)
+from app.models import Group, Notification, Order, Payment, Refund, Sale
 from app.schemas.payments import PaymentPublic
-from app.services import causes, groups, refunds
+from app.services import causes, groups, identities, refunds
 from app.services.locks import lock_order, lock_order_and_group, lock_payment
 from app.services.marks import mark
 from app.services.places import record_order
@@ -57,8 +66,8 @@ async def create_payment(
     """Start paying an order; the same key gets the same payment.
 
     First the payment row is committed, then the provider is asked: its answer may be lost, the row is not.
-    Raises `OrderNotFound`, `OrderNotHeld`, `OrderClosed`, `TooManyPayments`, `ProviderNotFound`,
-    `ProviderUnavailable`, `IdempotencyKeyReused`.
+    Raises `OrderNotFound`, `OrderNotHeld`, `OrderClosed`, `TooManyPayments`, `ProviderNotFound`, `PayerUnknown`,
+    `CurrencyNotTaken`, `ProviderRefused`, `ProviderUnavailable`, `IdempotencyKeyReused`.
     """
     provider = find_provider(state, provider_name)
     now = state.clock()
@@ -67,30 +76,33 @@ async def create_payment(
         if order is None or order.member_id != member_id:
             raise OrderNotFound
         payment = await _find_payment(work, order_id, request_key)
+        account = None
+        if payment is None or not payment.can_be_paid:
+            account = await _payer_account(work, provider, order)
         if payment is None:
             payment = await _add_payment(work, order, provider_name, request_key)
         if payment.provider != provider_name:
             raise IdempotencyKeyReused
-        if payment.pay_url is None:
+        if not payment.can_be_paid:
             _check_payable(order, work.now)
         sale = await work.session.get_one(Sale, order.sale_id)
-    if payment.pay_url is None:
+    if not payment.can_be_paid:
         charge = await provider.create(
-            ChargeRequest(payment.id, payment.amount, payment.currency, sale.title, payment.expires_at),
+            ChargeRequest(payment.id, payment.amount, payment.currency, sale.title, payment.expires_at, account),
         )
         async with transaction(state, now) as work:
             opened = await work.session.exec(
                 update(Payment)
                 .where(col(Payment.id) == payment.id, col(Payment.state) != PaymentState.CLOSED)
-                .values(pay_url=charge.pay_url)
+                .values(pay_url=charge.pay_url, pay_params=charge.pay_params, handle=charge.handle)
                 .returning(col(Payment.id)),
             )
             closed_meanwhile = opened.first() is None
         if closed_meanwhile:
             # The order ended while the provider was asked. Nobody has seen the address to pay at yet.
-            await provider.close(payment.id)
+            await provider.close(payment.id, charge.handle)
             raise OrderClosed(state=order.state)
-        payment.pay_url = charge.pay_url
+        payment.pay_url, payment.pay_params = charge.pay_url, charge.pay_params
     return PaymentPublic(
         payment_id=payment.id,
         order_id=order_id,
@@ -98,7 +110,8 @@ async def create_payment(
         state=payment.state,
         amount=payment.amount,
         currency=payment.currency,
-        pay_url=payment.pay_url or "",
+        pay_url=payment.pay_url,
+        pay_params=payment.pay_params,
         expires_at=payment.expires_at,
     )
 
@@ -111,18 +124,42 @@ async def receive_notice(state: State, provider_name: str, headers: Mapping[str,
     provider = find_provider(state, provider_name)
     now = state.clock()
     notice = provider.parse_notice(headers, body, now)
+    if notice is None:
+        return
+    if notice.refund is not None:
+        await _hear_of_refund(state, provider_name, notice, notice.refund, now)
+    if notice.charge is None:
+        return
     async with transaction(state, now) as work:
         payment = await lock_payment(work.session, notice.charge.payment_id)
         if payment is None or payment.provider != provider_name:
             raise PaymentNotFound
-        first = await work.session.exec(
-            state.database.insert_unless_there(Notification, ["provider", "id"])
-            .values(provider=provider_name, id=notice.notice_id, payment_id=payment.id, received_at=now)
-            .returning(col(Notification.id)),
-        )
-        captured = first.first() is not None and await _record_charge(state, work, payment, notice.charge)
+        is_new = await _is_new(work, provider_name, notice, payment.id)
+        captured = is_new and await _record_charge(state, work, payment, notice.charge)
     if captured:
         await decide(state, notice.charge.payment_id)
+
+
+async def _hear_of_refund(
+    state: State, provider_name: str, notice: Notice, news: RefundNews, now: datetime
+) -> None:
+    async with transaction(state, now) as work:
+        refund = await work.session.get(Refund, news.refund_id)
+        payment = None if refund is None else await work.session.get_one(Payment, refund.payment_id)
+        if refund is None or payment is None or payment.provider != provider_name:
+            raise PaymentNotFound
+        if await _is_new(work, provider_name, notice, payment.id):
+            await refunds.hear(work, refund, is_lost=news.is_lost)
+
+
+async def _is_new(work: Work, provider_name: str, notice: Notice, payment_id: str) -> bool:
+    """Whether a message comes for the first time; from now on it does not."""
+    first = await work.session.exec(
+        work.database.insert_unless_there(Notification, ["provider", "id"])
+        .values(provider=provider_name, id=notice.notice_id, payment_id=payment_id, received_at=work.now)
+        .returning(col(Notification.id)),
+    )
+    return first.first() is not None
 
 
 async def check(state: State, payment_id: str, now: datetime) -> bool:
@@ -148,17 +185,29 @@ async def check(state: State, payment_id: str, now: datetime) -> bool:
         order = await work.session.get_one(Order, payment.order_id)
         provider = find_provider(state, payment.provider)
     if order.state != OrderState.HELD or payment.expires_at <= now:
-        charge = await provider.close(payment_id)
-    elif payment.pay_url is None:
+        charge = await provider.close(payment_id, payment.handle)
+    elif not payment.can_be_paid:
         return True
     else:
-        charge = await provider.query(payment_id)
-    async with transaction(state, state.clock()) as work:
-        locked = await lock_payment(work.session, payment_id)
-        captured = locked is not None and await _record_charge(state, work, locked, charge)
-    if captured:
-        await decide(state, payment_id)
+        charge = await provider.query(payment_id, payment.handle)
+    await _learn(state, charge)
     return True
+
+
+async def ask(state: State, payment_id: str) -> None:
+    """Ask the provider what became of a payment, whatever we believe of it. Raises `ProviderUnavailable`."""
+    async with state.database.snapshot() as session:
+        payment = await session.get_one(Payment, payment_id)
+    await _learn(state, await find_provider(state, payment.provider).query(payment_id, payment.handle))
+
+
+async def _learn(state: State, charge: Charge) -> None:
+    """Write down what the provider answered, and decide where money goes that was captured."""
+    async with transaction(state, state.clock()) as work:
+        payment = await lock_payment(work.session, charge.payment_id)
+        captured = payment is not None and await _record_charge(state, work, payment, charge)
+    if captured:
+        await decide(state, charge.payment_id)
 
 
 async def decide(state: State, payment_id: str) -> None:
@@ -231,6 +280,7 @@ async def _record_charge(state: State, work: Work, payment: Payment, charge: Cha
                 captured_amount=charge.amount,
                 captured_currency=charge.currency,
                 captured_at=work.now,
+                paid_at=charge.paid_at or work.now,
                 provider_ref=charge.reference,
             )
             if charge.payer is not None:
@@ -253,6 +303,20 @@ def _check_payable(order: Order, now: datetime) -> None:
         raise OrderClosed(state=order.state)
     if order.state != OrderState.HELD:
         raise OrderNotHeld(state=order.state)
+
+
+async def _payer_account(work: Work, provider: PaymentProvider, order: Order) -> str | None:
+    """Whom the provider is told to charge; None when it does not want to know. Raises `CurrencyNotTaken`,
+    `PayerUnknown`.
+    """
+    if not provider.takes(order.currency):
+        raise CurrencyNotTaken(currency=order.currency)
+    if provider.payer_identity is None:
+        return None
+    account = await identities.find_subject(work, provider.payer_identity, order.member_id)
+    if account is None:
+        raise PayerUnknown(identity=provider.payer_identity)
+    return account
 
 
 async def _add_payment(work: Work, order: Order, provider_name: str, request_key: str) -> Payment:

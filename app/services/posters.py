@@ -118,7 +118,7 @@ async def _read(session: AsyncSession, words: _Words) -> tuple[Poster, Look]:
     if invite.community_id is not None:
         community = await session.get_one(Community, invite.community_id)
         said = _of_community(words, community, inviter)
-        look = made_up(community.id, community.name)
+        look = made_up(community.id, said["title"])
     else:
         group = None
         if invite.group_id is not None:
@@ -157,10 +157,12 @@ async def _lead_offer(session: AsyncSession, sale: Sale, group: GroupPublic | No
 
 
 def _of_community(words: _Words, community: Community, inviter: str) -> dict[str, Any]:
+    """What is said of a community: of one that not everybody may see, no more than that it invites."""
+    shown = community.see_segment_id is None
     return {
         "heading": words.say(f"{inviter} 邀请你加入社群", f"{inviter} invites you"),
-        "title": community.name,
-        "subtitle": community.purpose,
+        "title": community.name if shown else words.say("一个社群", "A community"),
+        "subtitle": community.need if shown else "",
         "badge": words.say("社群", "Community"),
         "promise": "开团 Kaituan",
     }

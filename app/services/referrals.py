@@ -19,8 +19,8 @@ LONGEST_CIRCLE = 5_000
 
 async def bind(state: State, work: Work, order: Order) -> Referral | None:
     """Who brought the member of a paid order; bound now, if they were not brought before. Nobody, when they came by
-    the invite only after they had ordered: when we hear of their payment depends on others. The caller holds
-    `lock_referrals`.
+    the invite only after they had ordered, unless the order names it: when we hear of their payment depends on
+    others. The caller holds `lock_referrals`.
     """
     sale = await work.session.get_one(Sale, order.sale_id)
     rules = AttributionRules(**sale.attribution)
@@ -29,7 +29,8 @@ async def bind(state: State, work: Work, order: Order) -> Referral | None:
         await note_code(state, work, order)
     bound = await work.session.get(Referral, (scope, order.member_id))
     if bound is not None or order.state not in PAID_SEAT_STATES:
-        return bound if bound and bound.touched_at <= order.created_at else None
+        came_by_it = bound and (bound.touched_at <= order.created_at or bound.code == order.invite_code)
+        return bound if came_by_it else None
     touches = await _touches(work, order, sale, lasting=rules.lasting)
     chosen = choose(list(touches), rules, order.member_id, order.created_at)
     if chosen is None:
@@ -38,7 +39,7 @@ async def bind(state: State, work: Work, order: Order) -> Referral | None:
     if circle:
         await _refuse(state, work, order, scope, chosen, circle)
         return None
-    await _use(work, touches[chosen], order.member_id)
+    await use(work, touches[chosen], order.member_id)
     referral = Referral(
         scope=scope,
         member_id=order.member_id,
@@ -139,8 +140,10 @@ async def _refuse(
             )
 
 
-async def _use(work: Work, invite: Invite, member_id: str) -> None:
-    """Take a member's place among those an invite may bring, unless it has one."""
+async def use(work: Work, invite: Invite, member_id: str) -> None:
+    """Take a member's place among those an invite may bring, unless it has one. The caller holds
+    `lock_referrals`.
+    """
     if invite.max_uses is None:
         return
     known = await work.session.exec(select(Use.number).where(Use.code == invite.code, Use.member_id == member_id))

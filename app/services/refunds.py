@@ -7,13 +7,21 @@ from sqlalchemy import update
 from sqlmodel import col, select
 
 from app.domain.errors import ProviderUnavailable
+from app.domain.notices import NoticeKind, Wording
 from app.domain.orders import ORDER_TRANSITIONS, OrderState
 from app.domain.payments import PaymentOutcome, RefundReason
-from app.domain.refunds import ATTENTION_ATTEMPTS, REFUND_TRANSITIONS, RefundState, retry_delay
-from app.gateways.payments.provider import RefundRequest
+from app.domain.refunds import (
+    ATTENTION_ATTEMPTS,
+    OVERDUE_ATTEMPTS,
+    REFUND_TRANSITIONS,
+    RefundState,
+    retry_delay,
+)
+from app.gateways.payments.provider import RefundAnswer, RefundRequest
 from app.models import Order, Payment, Refund
 from app.services import causes
 from app.services.locks import lock_order
+from app.services.notices import notify
 from app.services.places import record_order
 from app.services.transactions import Work, transaction
 from app.state import State
@@ -21,6 +29,8 @@ from app.state import State
 log = logging.getLogger(__name__)
 LEASE = timedelta(seconds=30)
 """How long a submitted refund is left to the worker that submitted it."""
+BEGUN = {RefundReason.GROUP_FAILED: Wording.GROUP_FAILED, RefundReason.GAP: Wording.GAP_BEGUN}
+"""What a member is told of a refund, where the reason says more than that there is one."""
 
 
 async def promise(work: Work, payment: Payment, order: Order, reason: RefundReason) -> None:
@@ -72,6 +82,8 @@ async def _promise(
     work.session.add(refund)
     await work.session.flush()
     _record(work, refund, order, None)
+    wording = BEGUN.get(reason, Wording.REFUND_BEGUN)
+    notify(work, [order.member_id], NoticeKind.REFUND, wording, subject_id=order.id)
     if order.paid_at is not None:
         await causes.note(work, order.id)
 
@@ -103,17 +115,61 @@ async def submit(state: State, refund_id: str, now: datetime) -> bool:
             _record(work, submitted, order, before)
         payment = await work.session.get_one(Payment, submitted.payment_id)
     try:
-        reference = await state.providers[payment.provider].refund(
-            RefundRequest(refund_id, submitted.payment_id, submitted.amount, submitted.currency),
-        )
+        answer = await state.providers[payment.provider].refund(request_of(submitted, payment))
     except (ProviderUnavailable, KeyError) as error:  # KeyError: the provider is not configured any more
         await _fail(state, submitted, order, str(error.__cause__ or repr(error)).partition("\n")[0])
     else:
-        await _succeed(state, submitted, order, reference)
+        await (_succeed if answer.is_done else _wait)(state, submitted, order, answer)
     return True
 
 
-async def _succeed(state: State, refund: Refund, order: Order, reference: str) -> None:
+def request_of(refund: Refund, payment: Payment) -> RefundRequest:
+    """What the provider is asked for, or about."""
+    return RefundRequest(
+        refund.id,
+        refund.payment_id,
+        refund.amount,
+        refund.currency,
+        total=payment.captured_amount or payment.amount,
+        reference=payment.provider_ref,
+    )
+
+
+async def hear(work: Work, refund: Refund, *, is_lost: bool) -> None:
+    """Something became of a refund, the provider says: a worker asks at once what. Operators are told of money
+    that came back after it had arrived.
+    """
+    if refund.state == RefundState.SUCCEEDED and is_lost:
+        work.record("refund.needs_attention", refund.id, payment_id=refund.payment_id, amount=refund.amount)
+    await work.session.exec(
+        update(Refund)
+        .where(col(Refund.id) == refund.id, col(Refund.state) != RefundState.SUCCEEDED)
+        .values(due_at=work.now)
+        .execution_options(synchronize_session=False),
+    )
+
+
+async def _wait(state: State, refund: Refund, order: Order, answer: RefundAnswer) -> None:
+    """The money is on its way: ask again later, unless the provider tells us before. Operators are told when it
+    takes too long.
+    """
+    now = state.clock()
+    async with transaction(state, now) as work:
+        await work.session.exec(
+            update(Refund)
+            .where(
+                col(Refund.id) == refund.id,
+                col(Refund.state) == RefundState.SUBMITTED,
+                col(Refund.due_at) == refund.due_at,  # otherwise we were told meanwhile
+            )
+            .values(due_at=now + retry_delay(refund.attempts), provider_ref=answer.reference, last_error=None)
+            .execution_options(synchronize_session=False),
+        )
+        if refund.attempts == OVERDUE_ATTEMPTS:
+            _ask_for_attention(work, refund, order)
+
+
+async def _succeed(state: State, refund: Refund, order: Order, answer: RefundAnswer) -> None:
     now = state.clock()
     async with transaction(state, now) as work:
         # Two refunds of one order that succeed at once must see each other: the later one ends the order.
@@ -123,12 +179,14 @@ async def _succeed(state: State, refund: Refund, order: Order, reference: str) -
             refund,
             RefundState.SUCCEEDED,
             succeeded_at=now,
-            provider_ref=reference,
+            accepted_at=answer.accepted_at or now,
+            provider_ref=answer.reference,
             last_error=None,
         )
         if moved is None:
             return
         _record(work, moved, order, RefundState.SUBMITTED)
+        notify(work, [order.member_id], NoticeKind.REFUND, Wording.REFUNDED, subject_id=order.id)
         open_refunds = await work.session.exec(
             select(Refund.id).where(Refund.order_id == order.id, Refund.state != RefundState.SUCCEEDED),
         )
@@ -152,8 +210,14 @@ async def _fail(state: State, refund: Refund, order: Order, error: str) -> None:
         if moved is None:
             return
         _record(work, moved, order, RefundState.SUBMITTED)
-        if moved.attempts == ATTENTION_ATTEMPTS:
-            work.record("refund.needs_attention", moved.id, sale_id=order.sale_id, attempts=moved.attempts)
+        # One that was on its way for so long has failed after all.
+        late = moved.attempts > ATTENTION_ATTEMPTS and refund.last_error is None
+        if late or moved.attempts == ATTENTION_ATTEMPTS:
+            _ask_for_attention(work, moved, order)
+
+
+def _ask_for_attention(work: Work, refund: Refund, order: Order) -> None:
+    work.record("refund.needs_attention", refund.id, sale_id=order.sale_id, attempts=refund.attempts)
 
 
 def _record(work: Work, refund: Refund, order: Order, before: RefundState | None) -> None:

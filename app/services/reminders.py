@@ -7,12 +7,14 @@ from sqlmodel import col, select
 from sqlmodel.sql.expression import SelectOfScalar
 
 from app.domain.errors import TokenInvalid
+from app.domain.notices import NoticeKind
 from app.domain.reminders import reminder_time
 from app.domain.sales import SaleState
 from app.models import Member, Reminder, Sale
 from app.schemas.fields import Page
 from app.schemas.reminders import ReminderPublic
 from app.services.locks import lock_sale
+from app.services.notices import notify
 from app.services.terms import published_sale
 from app.services.transactions import Work, transaction
 from app.state import State
@@ -120,6 +122,7 @@ async def _tell_some(state: State, sale_id: str, now: datetime) -> int:
             .execution_options(synchronize_session=False)
         )
         told = found.scalars().all()
+        notify(work, told, NoticeKind.REMINDER, sale.title, community_id=sale.community_id, subject_id=sale_id)
         for member_id in told:
             work.record(
                 "reminder.due", sale_id, sale_id=sale_id, member_id=member_id, opens_at=sale.opens_at.isoformat()

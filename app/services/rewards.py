@@ -27,7 +27,7 @@ from app.domain.rewards import (
     allot,
     within_budget,
 )
-from app.models import Cut, Group, Order, Payment, Referral, Reward, RewardPolicy, Sale
+from app.models import Cut, Group, Member, Order, Payment, Referral, Reward, RewardPolicy, Sale
 from app.schemas.fields import Page
 from app.schemas.rewards import OperatorReward, RewardPublic
 from app.services import ledger
@@ -69,6 +69,24 @@ async def adjust(work: Work, order: Order) -> None:
     await _lock_matured(work, [reward for rows in rewards.values() for reward in rows])
     for policy_id, rows in rewards.items():
         await _adjust(work, await work.session.get_one(RewardPolicy, policy_id), rows, kept)
+
+
+async def give_up(work: Work, member_id: str) -> None:
+    """Take back what a member has earned and does not have yet. The lane is locked."""
+    found = await work.session.exec(
+        select(Reward)
+        .where(
+            Reward.member_id == member_id,
+            col(Reward.state).in_([RewardState.PENDING, RewardState.WITHHELD]),
+        )
+        .order_by(col(Reward.id)),
+    )
+    for reward in found.all():
+        if reward.state == RewardState.WITHHELD:
+            await _move(work, reward, RewardState.DECLINED)
+        else:
+            policy = await work.session.get_one(RewardPolicy, reward.policy_id)
+            await _take_back(work, policy, reward, TransferKind.REVERSED, 0)
 
 
 async def _lock_matured(work: Work, rewards: Sequence[Reward]) -> None:
@@ -116,7 +134,7 @@ async def _policies(work: Work, order: Order) -> Sequence[RewardPolicy]:
 async def _beneficiaries(
     work: Work, policy: RewardPolicy, order: Order, referral: Referral | None
 ) -> list[Beneficiary]:
-    """Who is rewarded for an order by a policy. Nobody is for their own."""
+    """Who is rewarded for an order by a policy. Nobody is for their own, and nobody who was erased."""
     match policy.role:
         case RewardRole.INVITER:
             found = [] if referral is None else await _inviters(work, policy, referral)
@@ -131,7 +149,13 @@ async def _beneficiaries(
                 .order_by(func.min(Cut.number)),
             )
             found = [Beneficiary(helper) for helper in helpers.all()]
-    return [one for one in found if one.member_id != order.member_id]
+    there = await work.session.exec(
+        select(Member.id).where(
+            col(Member.id).in_([one.member_id for one in found]), col(Member.erased_at).is_(None)
+        ),
+    )
+    living = set(there.all())
+    return [one for one in found if one.member_id != order.member_id and one.member_id in living]
 
 
 async def _inviters(work: Work, policy: RewardPolicy, referral: Referral) -> list[Beneficiary]:

@@ -1,17 +1,20 @@
 """Sales: drawn up, published, paused, ended; and looked at with their live counts."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import func
+from sqlalchemy import delete, func, or_
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 from sqlmodel.sql.expression import SelectOfScalar
 
 from app.domain.bargains import check_span
+from app.domain.communities import CommunityState
 from app.domain.errors import (
     CommunityNotFound,
+    CommunityNotOpen,
     DealerUnavailable,
     InvalidTerms,
     SaleEnded,
@@ -19,36 +22,52 @@ from app.domain.errors import (
     SaleNotFound,
     SaleTransitionRefused,
     SaleWithoutOffers,
+    SegmentNotFound,
     SkuAlreadyOffered,
     SkuNotFound,
 )
+from app.domain.gates import Gate
 from app.domain.ladders import check_ladder
 from app.domain.sales import SALE_TRANSITIONS, SaleKind, SaleState, check_terms, is_draw_due
-from app.models import Community, Offer, Order, Product, Sale, Sku
+from app.models import Community, Offer, Order, Product, Sale, SaleCommunity, SaleSegment, Segment, Sku
 from app.schemas.fields import Page
-from app.schemas.sales import OfferCreate, OfferPublic, OfferUpdate, SaleCreate, SalePublic, SaleUpdate
+from app.schemas.sales import (
+    BuyersPublic,
+    OfferCreate,
+    OfferPublic,
+    OfferUpdate,
+    SaleCreate,
+    SalePublic,
+    SaleUpdate,
+)
 from app.services import bargains, dealing, draws
 from app.services.entries import lose_line
-from app.services.locks import lock_running_groups, lock_sale
+from app.services.locks import lock_community_shared, lock_running_groups, lock_sale, lock_segments_shared
 from app.services.pages import read_page
 from app.services.pictures import picture_url
 from app.services.reminders import drop_reminders
+from app.services.segments import hidden_communities, read_words
+from app.services.terms import read_gates
 from app.services.transactions import Work, transaction
 from app.state import State
 
 PUBLISHED_FIELDS = {"title", "description", "closes_at", "offers"}
 """What may still change after a sale was published; the numbers of its places never shrink."""
 WINDOW_FIELDS = {"opens_at", "closes_at"}
+LINKS = ("community_ids", "segment_ids")
+"""What is kept in rows of their own: to whom a sale belongs, and who may buy in it."""
 
 
 async def create_sale(state: State, body: SaleCreate) -> SalePublic:
-    """Draw up a sale. Raises `CommunityNotFound`, `SkuNotFound`, `SkuAlreadyOffered`, `InvalidTerms`."""
+    """Draw up a sale. Raises `CommunityNotFound`, `SegmentNotFound`, `SkuNotFound`, `SkuAlreadyOffered`,
+    `InvalidTerms`.
+    """
     now = state.clock()
     async with transaction(state, now) as work:
         if await work.session.get(Community, body.community_id) is None:
             raise CommunityNotFound
         sale = Sale(
-            **body.model_dump(exclude={"offers", "group_ttl_seconds"}),
+            **body.model_dump(exclude={"offers", "group_ttl_seconds", *LINKS}),
             group_ttl_seconds=body.group_ttl_seconds or body.hold_ttl_seconds,
             state=SaleState.DRAFT,
             created_at=now,
@@ -57,6 +76,7 @@ async def create_sale(state: State, body: SaleCreate) -> SalePublic:
         check_terms(sale.terms())
         work.session.add(sale)
         await work.session.flush()
+        await _link(work, sale, body)
         for offer in body.offers:
             await _add_offer(work, sale, offer)
         await _check_ladders(work, sale)
@@ -66,7 +86,7 @@ async def create_sale(state: State, body: SaleCreate) -> SalePublic:
 
 async def update_sale(state: State, sale_id: str, body: SaleUpdate) -> SalePublic:
     """Change what is named in the body. Raises `SaleNotFound`, `SaleEnded`, `SaleNotEditable`,
-    `InvalidTerms`, `SkuNotFound`.
+    `InvalidTerms`, `CommunityNotFound`, `SegmentNotFound`, `SkuNotFound`.
     """
     now = state.clock()
     changes = body.model_dump(exclude_none=True, exclude={"offers"})
@@ -84,9 +104,11 @@ async def update_sale(state: State, sale_id: str, body: SaleUpdate) -> SalePubli
             raise SaleNotEditable(field="closes_at")
         if sale.kind == SaleKind.FLASH and "hold_ttl_seconds" in changes:
             changes.setdefault("group_ttl_seconds", changes["hold_ttl_seconds"])
-        sale.sqlmodel_update(changes | {"changed_at": now})
+        kept = {field: value for field, value in changes.items() if field not in LINKS}
+        sale.sqlmodel_update(kept | {"changed_at": now})
         check_terms(sale.terms())
         work.session.add(sale)
+        await _link(work, sale, body)
         for offer in body.offers or []:
             await _change_offer(work, sale, offer, published=published)
         await _check_ladders(work, sale)
@@ -97,15 +119,28 @@ async def update_sale(state: State, sale_id: str, body: SaleUpdate) -> SalePubli
 
 async def publish_sale(state: State, sale_id: str) -> SalePublic:
     """Let members see a draft, and buy from `opens_at` on. Raises `SaleNotFound`, `SaleWithoutOffers`,
-    `SaleTransitionRefused`, `SaleEnded` when its window has passed.
+    `SaleTransitionRefused`, `SaleEnded` when its window has passed, `CommunityNotOpen`.
     """
     async with transaction(state, state.clock()) as work:
+        await lock_community_of(work, sale_id)
         await publish_locked(work, await _lock(work, sale_id))
     return await get_sale(state, sale_id)
 
 
+async def lock_community_of(work: Work, sale_id: str) -> None:
+    """Lock the community of a sale, so that it does not dissolve while the sale is published."""
+    community_id = (await work.session.exec(select(Sale.community_id).where(Sale.id == sale_id))).one_or_none()
+    if community_id is not None:
+        await lock_community_shared(work.session, community_id)
+
+
 async def publish_locked(work: Work, sale: Sale) -> None:
-    """Publish a sale that is locked. Raises `SaleWithoutOffers`, `SaleTransitionRefused`, `SaleEnded`."""
+    """Publish a sale that is locked, after its community. Raises `CommunityNotOpen`, `SaleWithoutOffers`,
+    `SaleTransitionRefused`, `SaleEnded`.
+    """
+    community = await work.session.get_one(Community, sale.community_id)
+    if community.state != CommunityState.OPEN:
+        raise CommunityNotOpen(state=community.state)
     offers = await work.session.exec(select(Offer.id).where(Offer.sale_id == sale.id).limit(1))
     if offers.first() is None:
         raise SaleWithoutOffers
@@ -191,16 +226,31 @@ async def list_sales(
     limit: int,
     series_id: str | None = None,
     drafts: bool = False,
+    viewer_id: str | None = None,
 ) -> Page[SalePublic]:
-    """Sales, newest first, or those of a series in the order they open; drafts only for operators."""
-    statement = select(Sale)
+    """Sales, newest first, or those of a series in the order they open; without the plans of paid communities,
+    which one joins. Operators see drafts, and all; a viewer, or a stranger, no sales for members only of
+    communities they may not see.
+    """
+    statement = select(Sale).where(~col(Sale.is_plan))
     if not drafts:
         statement = statement.where(Sale.state != SaleState.DRAFT)
     if sale_state is not None:
         statement = statement.where(Sale.state == sale_state)
     if community_id is not None:
-        statement = statement.where(Sale.community_id == community_id)
+        linked = select(SaleCommunity.sale_id).where(
+            SaleCommunity.sale_id == Sale.id, SaleCommunity.community_id == community_id
+        )
+        statement = statement.where(or_(col(Sale.community_id) == community_id, linked.exists()))
     async with state.database.snapshot() as session:
+        hidden = [] if drafts else await hidden_communities(session, viewer_id, state.clock())
+        if hidden:
+            seen = select(SaleCommunity.sale_id).where(
+                SaleCommunity.sale_id == Sale.id, col(SaleCommunity.community_id).not_in(hidden)
+            )
+            statement = statement.where(
+                or_(~col(Sale.members_only), col(Sale.community_id).not_in(hidden), seen.exists())
+            )
         if series_id is None:
             rows, following = await read_page(session, Sale, statement, after, limit)
         else:
@@ -266,6 +316,23 @@ async def _cut_short(state: State, work: Work, sale: Sale) -> bool:
         group.deadline_at = min(group.deadline_at, max(now, last_paid_at.get(group.id) or now))
         work.session.add(group)
     return bool(groups)
+
+
+async def _link(work: Work, sale: Sale, body: SaleCreate | SaleUpdate) -> None:
+    """Let a sale belong to the communities, and be for the segments, that a body names."""
+    if body.community_ids is not None:
+        ids = set(body.community_ids) - {sale.community_id}
+        found = await work.session.exec(select(Community.id).where(col(Community.id).in_(ids)))
+        if set(found.all()) != ids:
+            raise CommunityNotFound
+        await work.session.exec(delete(SaleCommunity).where(col(SaleCommunity.sale_id) == sale.id))
+        work.session.add_all(SaleCommunity(sale_id=sale.id, community_id=id_) for id_ in sorted(ids))
+    if body.segment_ids is not None:
+        ids = set(body.segment_ids)
+        if await lock_segments_shared(work.session, ids) != ids:
+            raise SegmentNotFound
+        await work.session.exec(delete(SaleSegment).where(col(SaleSegment.sale_id) == sale.id))
+        work.session.add_all(SaleSegment(sale_id=sale.id, segment_id=id_) for id_ in sorted(ids))
 
 
 async def _lock(work: Work, sale_id: str) -> Sale:
@@ -339,15 +406,35 @@ async def describe(state: State, session: AsyncSession, sales: Sequence[Sale]) -
             left=offer.stock,
         )
         offers.setdefault(offer.sale_id, []).append(shown)
+    gates = await read_gates(session, sales)
+    buyers = await _read_buyers(session, gates)
     return [
         SalePublic(
             **sale.model_dump(exclude={"created_at", "changed_at", "seed"}),
+            community_ids=[entrance.community_id for entrance in gates[sale.id].entrances[1:]],
+            segments=buyers[sale.id],
             seed_hash=sale.seed_hash,
             seed=sale.seed if sale.drawn_at else None,
             offers=offers.get(sale.id, []),
         )
         for sale in sales
     ]
+
+
+async def _read_buyers(session: AsyncSession, gates: Mapping[str, Gate]) -> dict[str, list[BuyersPublic]]:
+    """The segments that buyers are asked to fit, by sale."""
+    ids = {id_ for gate in gates.values() for id_ in gate.asked_segments}
+    found = await session.exec(select(Segment).where(col(Segment.id).in_(ids))) if ids else None
+    words = {} if found is None else await read_words(session, found.all())
+    return {
+        sale_id: [BuyersPublic(**asdict(words[id_]), community_id=None) for id_ in gate.segment_ids]
+        + [
+            BuyersPublic(**asdict(words[one.segment_id]), community_id=one.community_id)
+            for one in gate.entrances
+            if one.segment_id is not None
+        ]
+        for sale_id, gate in gates.items()
+    }
 
 
 def with_counts(sale: SalePublic, taken: Mapping[str, int]) -> SalePublic:

@@ -9,13 +9,13 @@ from sqlmodel import col, select
 from app.config import Environment
 from app.domain.keys import build_key
 from app.domain.operators import Scope
-from app.models import Invite, Member, Sale
+from app.models import Identity, Invite, Sale
 from app.schemas.communities import CommunityCreate
 from app.schemas.invites import InviteCreate
 from app.schemas.products import ProductCreate
 from app.schemas.sales import OfferCreate, SaleCreate
 from app.schemas.sessions import SessionCreate
-from app.services.communities import create_community
+from app.services.communities import create_community, open_community
 from app.services.invites import create_invite
 from app.services.operators import create_key, has_key
 from app.services.products import create_product
@@ -41,10 +41,14 @@ async def add_sample(state: State) -> bool:
         state,
         CommunityCreate(
             name="西湖茶友",
-            purpose="一起喝到当季的好茶 Good tea of the season, bought together",
             audience="爱茶的人 People who love tea",
+            need="喝到当季的好茶 Good tea while it is in season",
+            benefits="一起买更便宜 Bought together, for less",
+            sustained_by="每单的毛利 A margin on every order",
+            posting_rules="只谈茶 Tea, and nothing else",
         ),
     )
+    await open_community(state, community.id)
     tea = await create_product(
         state,
         ProductCreate(title="明前龙井 Spring Longjing", description="头采，清明前。", skus=["50 g", "100 g"]),
@@ -93,8 +97,8 @@ async def find_sample_invite(state: State) -> str | None:
     async with state.database.snapshot() as session:
         found = await session.exec(
             select(Invite.code)
-            .join(Member)
-            .where(Member.provider == "dev", Member.subject == FRIEND, col(Invite.expires_at) > state.clock())
+            .join(Identity, col(Identity.member_id) == Invite.member_id)
+            .where(Identity.provider == "dev", Identity.subject == FRIEND, col(Invite.expires_at) > state.clock())
             .order_by(col(Invite.created_at))
         )
         return found.first()

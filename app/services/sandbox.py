@@ -10,7 +10,7 @@ from secrets import token_urlsafe
 from typing import Any
 
 import httpx
-from sqlalchemy import func, update
+from sqlalchemy import delete, func, update
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -219,11 +219,13 @@ async def deliver(state: State, callback_id: int, now: datetime) -> bool:
         log.info("sandbox: notification %s not delivered: %r", callback_id, error)
         accepted = False
     again = now + timedelta(seconds=min(2**callback.attempts, 60))
-    due_at = None if accepted or callback.attempts >= GIVE_UP_ATTEMPTS else again
     async with state.database.transaction() as session:
-        await session.exec(
-            update(SandboxCallback).where(col(SandboxCallback.id) == callback_id).values(due_at=due_at),
-        )
+        if accepted or callback.attempts >= GIVE_UP_ATTEMPTS:  # it is not kept: it names the payer
+            await session.exec(delete(SandboxCallback).where(col(SandboxCallback.id) == callback_id))
+        else:
+            await session.exec(
+                update(SandboxCallback).where(col(SandboxCallback.id) == callback_id).values(due_at=again),
+            )
     return True
 
 

@@ -11,12 +11,13 @@ from sqlmodel import col, select
 from app.domain.errors import InvalidTerms, SaleEnded, SaleNotEditable, SaleNotFound, SaleWithoutSlots
 from app.domain.sales import Allocation, SaleKind, SaleState, check_kind
 from app.domain.slots import MAX_SLOTS, Window, find_missing, find_zone, lay_out
-from app.models import Offer, Sale
+from app.models import Offer, Sale, SaleCommunity, SaleSegment
 from app.schemas.fields import Page
 from app.schemas.sales import SalePublic
 from app.schemas.slots import SlotsCreate
 from app.services.locks import lock_sale
-from app.services.sales import list_sales, publish_locked, record_sale
+from app.services.sales import list_sales, lock_community_of, publish_locked, record_sale
+from app.services.terms import read_gates
 from app.services.transactions import Work, transaction
 from app.state import State
 
@@ -57,9 +58,11 @@ async def lay_out_slots(state: State, sale_id: str, body: SlotsCreate) -> Page[S
 async def publish_slots(state: State, sale_id: str) -> Page[SalePublic]:
     """Publish the drafts of a series whose windows have not passed. Returns all of the series.
 
-    Raises `SaleNotFound`, `SaleWithoutSlots`, `SaleWithoutOffers`, `SaleEnded` when the windows of all have passed.
+    Raises `SaleNotFound`, `SaleWithoutSlots`, `SaleWithoutOffers`, `CommunityNotOpen`, `SaleEnded` when the windows
+    of all have passed.
     """
     async with transaction(state, state.clock()) as work:
+        await lock_community_of(work, sale_id)
         first = await lock_sale(work.session, sale_id)
         if first is None:
             raise SaleNotFound
@@ -83,11 +86,16 @@ def _begin(work: Work, first: Sale, window: Window) -> None:
 
 async def _add_slots(work: Work, first: Sale, windows: Sequence[Window]) -> None:
     terms = first.model_dump(exclude=OF_ITS_OWN) | {"state": SaleState.DRAFT}
-    offers = (await work.session.exec(select(Offer).where(Offer.sale_id == first.id))).all()
+    offers = (await work.session.exec(select(Offer).where(Offer.sale_id == first.id).order_by(col(Offer.id)))).all()
     slots = [Sale(**terms, **window._asdict(), created_at=work.now, changed_at=work.now) for window in windows]
     work.session.add_all(slots)
     await work.session.flush()
+    gate = (await read_gates(work.session, [first]))[first.id]
     for slot in slots:
+        work.session.add_all(
+            SaleCommunity(sale_id=slot.id, community_id=entrance.community_id) for entrance in gate.entrances[1:]
+        )
+        work.session.add_all(SaleSegment(sale_id=slot.id, segment_id=id_) for id_ in gate.segment_ids)
         work.session.add_all(
             Offer(**offer.model_dump(exclude={"id", "sale_id"}), sale_id=slot.id) for offer in offers
         )

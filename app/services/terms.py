@@ -4,7 +4,7 @@ Only what a published sale cannot change is relied upon: its prices and limits, 
 sale is open and the group has a free seat is for the dealer and the rows to say.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import func
@@ -20,9 +20,21 @@ from app.domain.errors import (
     OfferNotFound,
     SaleNotFound,
 )
+from app.domain.gates import Entrance, Gate
 from app.domain.groups import FINAL_GROUP_STATES
 from app.domain.sales import SaleState, SaleTerms
-from app.models import Bargain, Coupon, Group, Invite, Offer, Redemption, Sale
+from app.models import (
+    Bargain,
+    Community,
+    Coupon,
+    Group,
+    Invite,
+    Offer,
+    Redemption,
+    Sale,
+    SaleCommunity,
+    SaleSegment,
+)
 from app.state import State
 
 
@@ -35,6 +47,11 @@ class SaleFacts:
     currency: str
     terms: SaleTerms
     offers: dict[str, Offer]
+    is_plan: bool = False
+    gate: Gate | None = None
+    """Who may buy; None: everybody."""
+    communities: frozenset[str] = frozenset()
+    """All that it belongs to, its own among them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +99,36 @@ async def find_sale(state: State, sale_id: str) -> SaleFacts:
 def forget_sale(state: State, sale_id: str) -> None:
     """Read a sale anew: it changed."""
     state.memory(_read_sales).drop(sale_id)
+
+
+async def read_gates(session: AsyncSession, sales: Collection[Sale]) -> dict[str, Gate]:
+    """Who may buy in these sales, by their ids. A sale's own community comes first among its entrances. A plan is
+    for whom its community lets join, whether or not they may buy there.
+    """
+    ids = [sale.id for sale in sales]
+    linked = await session.exec(
+        select(SaleCommunity).where(col(SaleCommunity.sale_id).in_(ids)).order_by(col(SaleCommunity.community_id)),
+    )
+    named = await session.exec(
+        select(SaleSegment).where(col(SaleSegment.sale_id).in_(ids)).order_by(col(SaleSegment.segment_id)),
+    )
+    communities = {sale.id: [sale.community_id] for sale in sales}
+    segments: dict[str, list[str]] = {sale.id: [] for sale in sales}
+    for link in linked.all():
+        communities[link.sale_id].append(link.community_id)
+    for one in named.all():
+        segments[one.sale_id].append(one.segment_id)
+    asked = {id_ for group in communities.values() for id_ in group}
+    found = await session.exec(select(Community.id, Community.buy_segment_id).where(col(Community.id).in_(asked)))
+    segment_of = dict(found.all())
+    return {
+        sale.id: Gate(
+            tuple(Entrance(id_, None if sale.is_plan else segment_of[id_]) for id_ in communities[sale.id]),
+            sale.members_only,
+            tuple(segments[sale.id]),
+        )
+        for sale in sales
+    }
 
 
 async def group_facts(state: State, group_id: str) -> GroupFacts:
@@ -132,8 +179,20 @@ async def _read_sales(state: State, sale_ids: Sequence[str]) -> list[SaleFacts |
         sales = await session.exec(
             select(Sale).where(col(Sale.id).in_(sale_ids), Sale.state != SaleState.DRAFT),
         )
+        rows = sales.all()
+        gates = await read_gates(session, rows)
         found = {
-            sale.id: SaleFacts(sale.id, sale.community_id, sale.currency, sale.terms(), {}) for sale in sales.all()
+            sale.id: SaleFacts(
+                sale.id,
+                sale.community_id,
+                sale.currency,
+                sale.terms(),
+                {},
+                sale.is_plan,
+                gate=None if gates[sale.id].is_open else gates[sale.id],
+                communities=frozenset(entrance.community_id for entrance in gates[sale.id].entrances),
+            )
+            for sale in rows
         }
         for offer in (await session.exec(select(Offer).where(col(Offer.sale_id).in_(found)))).all():
             found[offer.sale_id].offers[offer.id] = offer

@@ -3,6 +3,7 @@
 Whether one was used, the dealer and the key of the orders say.
 """
 
+import hashlib
 from dataclasses import dataclass
 
 import jwt
@@ -13,6 +14,8 @@ from app.state import State
 
 AUDIENCE = "kaituan-admission"
 PURPOSE = "admission ticket"
+ISSUED_SECONDS = 60
+"""How long a ticket is good that is used at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +37,13 @@ def sign_ticket(state: State, member_id: str, sale_id: str, ticket: Ticket) -> s
         "iss": ISSUER,
     }
     return jwt.encode(claims, state.settings.key_for(PURPOSE), algorithm=ALGORITHM)
+
+
+def issue_ticket(state: State, member_id: str, sale_id: str, request_key: str) -> str:
+    """A ticket for one request of a member, at whose entrance we ourselves stand: the same for its repetitions."""
+    identity = hashlib.blake2b(f"{member_id} {sale_id} {request_key}".encode(), digest_size=16).hexdigest()
+    ticket = Ticket(f"tkt_{identity}", int(state.clock().timestamp()) + ISSUED_SECONDS)
+    return sign_ticket(state, member_id, sale_id, ticket)
 
 
 def read_ticket(state: State, ticket: str | None, member_id: str, sale_id: str) -> str:

@@ -15,7 +15,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from app.domain.errors import DealerUnavailable
 from app.domain.machines import Table, sources
 from app.gateways.database import Database
-from app.models import Event, Group, Order
+from app.models import Event, Group, Notice, Order
 from app.services.terms import forget_coupon
 from app.state import State
 
@@ -31,6 +31,7 @@ class Work:
     now: datetime
     database: Database
     events: list[Event] = field(default_factory=list)
+    notices: list[Notice] = field(default_factory=list)
     freed: list[Order] = field(default_factory=list)
     amended: list[Order] = field(default_factory=list)
     """Orders that were paid, moved, or left with fewer units."""
@@ -48,11 +49,13 @@ class Work:
         group_id: str | None = None,
         bargain_id: str | None = None,
         member_id: str | None = None,
+        community_id: str | None = None,
         **data: Any,
     ) -> None:
         """Write an event in this transaction; the arguments of `event_values`."""
         links = {"sale_id": sale_id, "group_id": group_id, "bargain_id": bargain_id, "member_id": member_id}
-        self.events.append(Event(**event_values(type_, subject, self.now, states=states, **links, **data)))
+        values = event_values(type_, subject, self.now, states=states, **links, **data)
+        self.events.append(Event(**values, community_id=community_id))
 
     async def advance(self, table: Table[Any], row: Row, target: StrEnum, **values: Any) -> Row | None:
         """Compare and set: move a row to `target` if the table allows it from the state it is in now.
@@ -100,7 +103,7 @@ def event_values(
 
 @asynccontextmanager
 async def transaction(state: State, now: datetime) -> AsyncIterator[Work]:
-    """Commit what the use case did, with its events; then tell the dealer and the live views.
+    """Commit what the use case did, with its events and notices; then tell the dealer and the live views.
 
     What is told may be lost with the process: a worker compares the dealer with the rows, and live views look
     by themselves. So nothing that fails after the commit is an error of the use case.
@@ -109,7 +112,7 @@ async def transaction(state: State, now: datetime) -> AsyncIterator[Work]:
         work = Work(session, now, state.database)
         yield work
         await session.flush()
-        session.add_all(work.events)
+        session.add_all([*work.notices, *work.events])
     await _tell(state, work)
 
 

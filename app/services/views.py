@@ -14,6 +14,7 @@ from app.domain.errors import BargainNotFound, GroupNotFound, KaituanError, Sale
 from app.domain.sales import SaleState
 from app.domain.trust import Friend
 from app.models import Group, Member, Sale
+from app.schemas.groups import GroupPublic
 from app.schemas.sales import SalePublic
 from app.services import bargains, groups, sales, trust
 from app.services.groups import Seated
@@ -66,6 +67,20 @@ async def show_group(state: State, group_id: str, viewer_id: str | None) -> View
     return view
 
 
+async def see_group(state: State, group_id: str) -> GroupPublic:
+    """A group as a stranger sees it, to be shown within something else. Raises `GroupNotFound`."""
+    memory = state.memory(_read_groups)
+    seen = memory.fresh(group_id) or await memory.read(group_id)
+    return groups.present(seen.group, seen.seats, seen.leader_name, seen.ladders, None)
+
+
+async def see_sale(state: State, sale_id: str) -> SalePublic:
+    """The same of a sale. Raises `SaleNotFound`."""
+    memory = state.memory(_read_sales)
+    seen = memory.fresh(sale_id) or await memory.read(sale_id)
+    return sales.with_counts(seen.sale, await sales.count_taken(state, seen.sale))
+
+
 async def show_bargain(state: State, bargain_id: str, viewer_id: str | None) -> View:
     """A `BargainPublic` for a viewer: everybody outside the bargain sees the same. Raises `BargainNotFound`."""
     memory = state.memory(_read_bargains)
@@ -99,9 +114,19 @@ def forget(state: State, ids: Iterable[str]) -> None:
             seen_groups.drop(id_)
         elif id_.startswith("bgn_"):
             state.memory(_read_bargains).drop(id_)
+        elif id_.startswith("mem_"):
+            _forget_member(state, id_)
         else:
             seen_sales.drop(id_)
             forget_sale(state, id_)
+
+
+def _forget_member(state: State, member_id: str) -> None:
+    """Somebody was erased: their tokens are worth nothing here, and nothing that is remembered has their name."""
+    state.erased.setdefault(member_id, state.clock())
+    state.memory(_read_groups).clear()
+    state.memory(_read_bargains).clear()
+    state.drawings.clear()
 
 
 async def _read_groups(state: State, group_ids: Sequence[str]) -> list[_SeenGroup | KaituanError]:

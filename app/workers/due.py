@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import Any
 
-from sqlmodel.sql.expression import SelectOfScalar
+from sqlmodel.sql.expression import Select, SelectOfScalar
 
 from app.domain.errors import UnavailableError
 from app.state import State
@@ -19,7 +19,7 @@ AT_ONCE = 5
 async def work_through(
     state: State,
     now: datetime,
-    due: SelectOfScalar[Any],
+    due: SelectOfScalar[Any] | Select[Any, Any],
     act: Callable[..., Awaitable[bool]],
     at_once: int = AT_ONCE,
 ) -> int:

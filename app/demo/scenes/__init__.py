@@ -5,11 +5,13 @@ A scene is a module with `play(scene)`; it is named here.
 
 from collections.abc import Awaitable, Callable
 
-from app.demo.scenes import bargain, coupons, draw, flash, invite, ladder, rescue, slots
+from app.demo.scenes import bargain, chat, community, coupons, draw, flash, invite, ladder, rescue, slots
 from app.demo.scenes.scene import Scene
 
 SCENES: dict[str, Callable[[Scene], Awaitable[None]]] = {
     "bargain": bargain.play,
+    "chat": chat.play,
+    "community": community.play,
     "coupons": coupons.play,
     "draw": draw.play,
     "flash": flash.play,

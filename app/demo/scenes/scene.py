@@ -22,8 +22,16 @@ CANNOT_PLAY = 2
 LOOK_SECONDS = 0.2
 ADVICE = (
     'Start a service with `make run`, or make a key with `make key SCOPES="catalog sales orders growth rewards'
-    ' invariants"` and pass it: `make demo SCENE=… KEY=…`'
+    ' invariants communities"` and pass it: `make demo SCENE=… KEY=…`'
 )
+STATED = {
+    "audience": "爱茶的人",
+    "need": "喝到当季的好茶",
+    "benefits": "一起买更便宜",
+    "sustained_by": "每单的毛利",
+    "posting_rules": "只谈茶",
+}
+"""What a community says of itself before it opens."""
 Found = TypeVar("Found")
 
 
@@ -74,11 +82,11 @@ class Scene:
             for name in ("price", "list_price", "solo_price", "stock", "ladder")
             if name in terms
         }
-        community = await self.operate("POST", "communities", {"name": title})
+        community_id = terms.pop("community_id", None) or await self._community(title)
         product = await self.operate("POST", "products", {"title": title, "skus": ["标准"]})
         now = datetime.now(UTC)
         body = {
-            "community_id": community["id"],
+            "community_id": community_id,
             "title": title,
             "opens_at": now.isoformat(),
             "closes_at": (now + timedelta(seconds=seconds)).isoformat(),
@@ -87,6 +95,12 @@ class Scene:
         }
         sale = await self.operate("POST", "sales", body | terms)
         return await self.operate("POST", f"sales/{sale['id']}/publish") if publish else sale
+
+    async def _community(self, name: str) -> str:
+        """The id of a new community that has stated its value and is open."""
+        community = await self.operate("POST", "communities", STATED | {"name": name})
+        await self.operate("POST", f"communities/{community['id']}/open")
+        return str(community["id"])
 
     async def members(self, count: int) -> list[Member]:
         """So many members, logged in."""

@@ -299,6 +299,18 @@ class Dealer:
         """
         return await self._known.ask((sale_id, member_id), (sale_id, member_id)) or self._is_doubtful(sale_id)
 
+    async def forget_member(self, sale_ids: Sequence[str], member_id: str) -> None:
+        """Let a member stand in no line of these sales, and be counted nowhere. What they bought stays dealt."""
+        came_from = f"from:{member_id}"
+        for some in chunks(list(sale_ids)):
+            keys = [Keys(sale_id) for sale_id in some]
+            counted = await self._all([("HGET", of.line, came_from) for of in keys])
+            commands: list[tuple[Part, ...]] = []
+            for of, sets in zip(keys, counted, strict=True):
+                commands += [("HDEL", of.line, member_id, came_from), ("HDEL", of.tickets, member_id)]
+                commands += [("SREM", name, member_id) for name in (sets or b"").decode().split()]
+            await self._all(commands)
+
     def learnt(self, sale_id: str, sold_without: int) -> None:
         """Redis has learnt what was sold without it, when it had been so often."""
         if self.sold_without[sale_id] == sold_without:

@@ -7,7 +7,8 @@ class Keys:
     set, `lines` (ids of offers and groups that people wait for) a set, `loading`, `compared` (when it was
     compared with the rows, ms) and requests strings.
 
-    Of the entrance of a flash sale: `line` (each member's number, and how far the line has moved) and `tickets`
+    Of the entrance of a flash sale: `line` (each member's number, in which of the sets below they are counted, and
+    how far the line has moved) and `tickets`
     (each member's last one, and which request used which) are hashes, members from one device or address sets,
     proofs strings.
     """

@@ -13,7 +13,14 @@ from app.domain.errors import ProviderUnavailable, SignatureInvalid
 from app.domain.money import MAX_AMOUNT
 from app.gateways.payments import signing
 from app.gateways.payments.payer import PayoutAnswer, PayoutRequest
-from app.gateways.payments.provider import Charge, ChargeRequest, ChargeState, Notice, RefundRequest
+from app.gateways.payments.provider import (
+    Charge,
+    ChargeRequest,
+    ChargeState,
+    Notice,
+    RefundAnswer,
+    RefundRequest,
+)
 
 PRINTABLE = r"^[^\x00-\x1f\x7f]+$"
 
@@ -40,6 +47,7 @@ class SandboxProvider:
     """Implements `PaymentProvider` and `PayoutProvider` against the cashier of `app/routers/sandbox.py`."""
 
     name = "sandbox"
+    payer_identity: str | None = None
 
     def __init__(self, settings: Settings, http: httpx.AsyncClient, clock: Callable[[], datetime]) -> None:
         self._settings = settings
@@ -47,6 +55,9 @@ class SandboxProvider:
         self._clock = clock
         self._key = signing.merchant_key(settings)
         self._cashier = signing.cashier_key(settings).public_key()
+
+    def takes(self, _currency: str) -> bool:
+        return True
 
     async def create(self, request: ChargeRequest) -> Charge:
         return _charge(
@@ -63,10 +74,10 @@ class SandboxProvider:
             )
         )
 
-    async def query(self, payment_id: str) -> Charge:
+    async def query(self, payment_id: str, _handle: str | None = None) -> Charge:
         return _charge(await self._call("charges/query", {"id": payment_id}))
 
-    async def close(self, payment_id: str) -> Charge:
+    async def close(self, payment_id: str, _handle: str | None = None) -> Charge:
         try:
             return _charge(await self._call("charges/close", {"id": payment_id}))
         except ProviderUnavailable as error:
@@ -75,16 +86,16 @@ class SandboxProvider:
                 return Charge(payment_id, ChargeState.CLOSED)
             raise
 
-    async def refund(self, request: RefundRequest) -> str:
+    async def refund(self, request: RefundRequest) -> RefundAnswer:
         answer = await self._call(
             "refunds",
             {"id": request.refund_id, "charge_id": request.payment_id, "amount": request.amount},
         )
-        return str(answer["reference"])
+        return RefundAnswer(str(answer["reference"]), request.amount)
 
-    async def query_refund(self, refund_id: str) -> str | None:
-        reference = (await self._call("refunds/query", {"id": refund_id}))["reference"]
-        return None if reference is None else str(reference)
+    async def query_refund(self, request: RefundRequest) -> RefundAnswer | None:
+        reference = (await self._call("refunds/query", {"id": request.refund_id}))["reference"]
+        return None if reference is None else RefundAnswer(str(reference), request.amount)
 
     async def pay_out(self, request: PayoutRequest) -> PayoutAnswer:
         answer = await self._call(

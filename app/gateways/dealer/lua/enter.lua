@@ -69,6 +69,9 @@ if number == 0 and ARGV[3] == '1' and phase ~= 'closed' then
       call('PEXPIREAT', KEYS[index], expires)
     end
   end
+  if ARGV[5] ~= '' or ARGV[6] ~= '' then -- so that who is erased is found where they were counted
+    call('HSET', line, 'from:' .. member_id, KEYS[4] .. ' ' .. KEYS[5])
+  end
   came = came + 1
   number = came
   call('HSET', line, '#came', came, member_id, number)
