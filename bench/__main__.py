@@ -12,13 +12,13 @@ import asyncpg
 import typer
 import uvloop
 
-from bench import growth, live, machine, rounds, servers, settle
+from bench import community, growth, live, machine, rounds, servers, settle
 from bench.load import Unexpected
 from bench.report import Report
 from bench.servers import NotReady
 from bench.stage import QUICK, Options, staged
 
-OTHERS = {"live": live.measure, "growth": growth.measure, "settle": settle.measure}
+OTHERS = {"live": live.measure, "growth": growth.measure, "community": community.measure, "settle": settle.measure}
 MEASUREMENTS = (*rounds.RUNS, *OTHERS)
 
 

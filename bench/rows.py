@@ -12,7 +12,7 @@ from app.gateways.database import open_database
 from app.schemas.communities import CommunityCreate
 from app.schemas.products import ProductCreate
 from app.schemas.sales import OfferCreate, SaleCreate
-from app.services.communities import create_community
+from app.services.communities import create_community, open_community
 from app.services.dealing import load
 from app.services.products import create_product
 from app.services.sales import create_sale, publish_sale
@@ -26,6 +26,10 @@ DAY = 24 * 3600
 PRICE, MEMBER_LIMIT = 4900, 20
 ANSWER_LENGTH = 1000
 HOUR_AGO, IN_A_DAY = "now() - interval '1 hour'", "now() + interval '1 day'"
+
+COMMUNITY = CommunityCreate(
+    name="bench", audience="many", need="one", benefits="fast", sustained_by="nothing", posting_rules="none"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,10 +85,9 @@ class World:
             "members",
             {
                 "id": seeded("mem", "i"),
-                "provider": "'bench'",
-                "subject": "'member-' || i",
                 "name": "'member' || i",
                 "created_at": "now()",
+                "bucket": f"right({seeded('mem', 'i')}, 3)",
             },
             f"generate_series(0, {count - 1}) AS i",
         )
@@ -92,7 +95,8 @@ class World:
     async def add_sale(self, *, stock: int, **terms: Any) -> Sale:
         """A sale that is live for two days, of a product of its own; `terms` are those of `SaleCreate`."""
         async with self.open() as state:
-            community = await create_community(state, CommunityCreate(name="bench", purpose="", audience=""))
+            community = await create_community(state, COMMUNITY)
+            await open_community(state, community.id)
             product = await create_product(state, ProductCreate(title="bench", skus=["one"]))
             now = state.clock()
             given: dict[str, Any] = {

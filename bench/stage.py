@@ -25,6 +25,10 @@ class Options:
     members: int = 100_000
     orders: int = 1_000_000
     few_orders: int = 1_000
+    community_members: int = 100_000
+    community_events: int = 1_000_000
+    few_members: int = 1_000
+    few_events: int = 10_000
     clients: int = 2_000
     groups: int = 10_000
 
@@ -38,6 +42,10 @@ QUICK = Options(
     members=2_000,
     orders=2_000,
     few_orders=50,
+    community_members=500,
+    community_events=2_000,
+    few_members=50,
+    few_events=200,
     clients=20,
     groups=40,
 )

@@ -17,6 +17,7 @@ from chaos.acts import Stage
 from chaos.crowd import Crowd, members
 from chaos.ledger import Ledger
 from chaos.processes import Postgresql, World, opened_world
+from chaos.receiver import Receiver, receiving
 from chaos.report import Report
 
 ROOT = Path(__file__).parents[1]
@@ -30,7 +31,7 @@ SETTLE_SECONDS = 60.0
 
 def main(
     minutes: Annotated[float, typer.Option(min=0.1, max=24 * 60, help="How long, about")] = 10,
-    short: Annotated[bool, typer.Option(help="Everything once, in less than two minutes")] = False,
+    short: Annotated[bool, typer.Option(help="Everything once, in about three minutes")] = False,
     seed: Annotated[int | None, typer.Option(help="Of what is drawn by chance; printed at the start")] = None,
 ) -> None:
     """Kill every process at random and at every named point, make Redis lie, take both stores away, cut the lines.
@@ -56,16 +57,17 @@ async def _play(report: Report, seed: int, minutes: float | None) -> None:
     servers.forget_settings()
     with tempfile.TemporaryDirectory(prefix="kaituan-chaos-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
-        async with servers.postgresql(folder) as opened:
+        ledger = Ledger()
+        async with servers.postgresql(folder) as opened, receiving(ledger, seed) as receiver:
             postgresql = Postgresql(opened)
             template = await migrated(opened)
-            ledger = Ledger()
             async with opened_world(postgresql, folder, await opened.create(template)) as world:
                 sizes = SHORT if minutes is None else LONG
                 await world.rows.add_members(max(MEMBERS, int(sizes["rebuilt_units"])))
                 crowd = Crowd([api.url for api in world.apis], members(0, MEMBERS), ledger, seed)
                 stage = Stage(world, crowd, report, random.Random(seed), **sizes)  # type: ignore[arg-type]
                 await stage.begin()
+                await receiver.subscribe(world)
                 quiet_since = await _act(stage, minutes)
                 report.say("Settling: deadlines, refunds, the reaper; and once more without the key of the units")
                 unguarded = await opened.create(template)
@@ -75,7 +77,7 @@ async def _play(report: Report, seed: int, minutes: float | None) -> None:
                 await crowd.close()
                 ledger.write(folder / "ledger.json")
                 report.judge(await _checked(folder / "ledger.json", world))
-                _tell(report, crowd, world)
+                _tell(report, crowd, world, receiver)
 
 
 async def _act(stage: Stage, minutes: float | None) -> float:
@@ -107,7 +109,7 @@ async def _act(stage: Stage, minutes: float | None) -> float:
     return quiet_since
 
 
-def _tell(report: Report, crowd: Crowd, world: World) -> None:
+def _tell(report: Report, crowd: Crowd, world: World, receiver: Receiver) -> None:
     tally = crowd.tally
     report.figures |= {
         "asked": len(crowd.ledger.intentions),
@@ -115,7 +117,14 @@ def _tell(report: Report, crowd: Crowd, world: World) -> None:
         "refused": sum(bool(one.refusal) for one in crowd.ledger.intentions),
         "unavailable": tally.unavailable,
         "timed_out": tally.timed_out,
+        "webhooks": {
+            "sent": receiver.requests,
+            "accepted": len(crowd.ledger.heard),
+            "events": len({one.webhook_id for one in crowd.ledger.heard}),
+        },
     }
+    if receiver.forged:
+        report.fail(f"{receiver.forged} webhooks were not signed as they should be")
     if tally.without_retry_after:
         report.fail(f"{tally.without_retry_after} answers of 503 had no Retry-After")
     if tally.faults:

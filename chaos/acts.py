@@ -21,6 +21,7 @@ from chaos.crashes import CRASH_POINTS, CrashPoint, Role
 from chaos.crowd import Crowd
 from chaos.processes import Server, Valkey, World
 from chaos.proxy import Fault
+from chaos.receiver import IS_WANTED
 from chaos.report import Report
 
 HOLD_SECONDS, GROUP_SECONDS = 3, 6
@@ -30,7 +31,7 @@ LIVES, SHOPPERS, FEW_SHOPPERS = 10, 30, 6
 """Members at the same time: those who pay, cancel and forget, and those who only claim. Few of these leave the
 processor to those that are started.
 """
-REACH_SECONDS = 60.0
+REACH_SECONDS = 120.0
 BUYERS_PER_UNIT = 1.5
 REAPED_SECONDS = IN_FLIGHT.total_seconds() + 3.0
 """So long after the last kill the places of dead claims have been given back."""
@@ -412,6 +413,9 @@ UNSETTLED = {
     "captures": "SELECT count(*) FROM payments WHERE state = 'captured' AND outcome IS NULL",
     "charges": """SELECT count(*) FROM sandbox_charges LEFT JOIN payments USING (id)
         WHERE sandbox_charges.state = 'paid' AND payments.captured_amount IS NULL""",
+    "events to line up": f"""SELECT count(*) FROM endpoints
+        WHERE cursor < (SELECT max(id) FROM events WHERE {IS_WANTED})""",
+    "deliveries": "SELECT count(*) FROM deliveries WHERE delivered_at IS NULL",
 }
 """What must be over before the service can be judged."""
 

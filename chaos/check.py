@@ -1,12 +1,13 @@
-"""`python -m chaos.check LEDGER DATABASE_URL REDIS_URL`: a process of its own that compares what members were told
-with what the database, Redis and the payment provider have. Prints one JSON object of lists that should be empty.
+"""`python -m chaos.check LEDGER DATABASE_URL REDIS_URL`: a process of its own that compares what members and a
+receiver of webhooks were told with what the database, Redis and the payment provider have. Prints one JSON object
+of lists that should be empty.
 """
 
 import asyncio
 import json
 import sys
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -17,7 +18,8 @@ from app.config import Settings
 from app.services import dealing
 from app.services.invariants import ACTIVE, find_violations
 from app.state import State, open_state
-from chaos.ledger import Ledger, Name
+from chaos.ledger import Heard, Ledger, Name
+from chaos.receiver import IS_WANTED
 
 MONEY = {
     "captured, and neither seat nor refund": """
@@ -32,6 +34,8 @@ MONEY = {
         WHERE payments.state = 'captured' GROUP BY payments.id, refunded_amount
         HAVING coalesce(sum(sandbox_refunds.amount), 0) <> refunded_amount""",
 }
+WANTED = f"SELECT id, type, subject FROM events WHERE {IS_WANTED} ORDER BY id"
+"""Every event that the receiver of webhooks wants to hear of."""
 
 
 async def check(ledger: Ledger, state: State) -> dict[str, list[str]]:
@@ -45,6 +49,7 @@ async def check(ledger: Ledger, state: State) -> dict[str, list[str]]:
         "leaked_places": await leaked_places(state),
         "oversold": [],
         "undersold": [],
+        "webhooks_astray": webhooks_astray(ledger.heard, await rows(state, WANTED)),
         "money_astray": [f"{what}: {row[0]}" for what, query in MONEY.items() for row in await rows(state, query)],
     }
     for rush in ledger.rushes:
@@ -82,6 +87,24 @@ def double_effects(ledger: Ledger, made: Mapping[Name, int]) -> list[str]:
 def effects_of_refusals(ledger: Ledger, answers: Mapping[Name, str]) -> list[str]:
     """Orders of those who were told that they have none."""
     return [f"{one.refusal}: {one.key}" for one in ledger.intentions if one.refusal and one.name in answers]
+
+
+def webhooks_astray(heard: Sequence[Heard], wanted: Sequence[tuple[int, str, str]]) -> list[str]:
+    """Of the ids, types and subjects that should have been heard of: what was not, or not as it was; and what was
+    heard of before something earlier of its subject.
+    """
+    known = {id_: (type_, subject) for id_, type_, subject in wanted}
+    told, last = dict[int, dict[str, Any]](), dict[str, int]()
+    found = []
+    for one in heard:
+        id_, event = one.webhook_id, one.event
+        subject = event["subject"]
+        if event["id"] != id_ or known.get(id_) != (event["type"], subject) or told.setdefault(id_, event) != event:
+            found.append(f"{id_} was told as {event}")
+        if last.setdefault(subject, id_) > id_:
+            found.append(f"{id_} was told after {last[subject]}")
+        last[subject] = id_
+    return found + [f"{id_} was not told" for id_ in known if id_ not in told]
 
 
 async def leaked_places(state: State) -> list[str]:

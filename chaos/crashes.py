@@ -237,6 +237,30 @@ CRASH_POINTS = [
         "a sale that was compared, without a note of it",
         "what changed since the last note is compared again",
     ),
+    CrashPoint(
+        "webhook.lined_up",
+        Role.WORKER,
+        Moment.AFTER,
+        "app.services.deliveries:_add",
+        "nothing: PostgreSQL rolls it back",
+        "another look at the events after the cursor",
+    ),
+    CrashPoint(
+        "webhook.claimed",
+        Role.WORKER,
+        Moment.BEFORE,
+        "app.gateways.webhooks:Webhooks.post",
+        "a lane that waits for a worker which is gone",
+        "it is due again after 60 s",
+    ),
+    CrashPoint(
+        "webhook.sent",
+        Role.WORKER,
+        Moment.AFTER,
+        "app.gateways.webhooks:Webhooks.post",
+        "an event that has arrived, and that we do not know to have arrived",
+        "it is sent again after 60 s, with the same id, before anything later of its subject",
+    ),
 ]
 """In the order of the way they are on."""
 

@@ -1,8 +1,11 @@
-"""What members asked for and what they were told: the service is held to it afterwards, by another process."""
+"""What members asked for and what they and a receiver of webhooks were told: the service is held to it afterwards,
+by another process.
+"""
 
 import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 from bench.rows import Sale
 
@@ -32,13 +35,23 @@ class Intention:
         return self.sale_id, self.member_id, self.key
 
 
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What a receiver of webhooks accepted: the id it came with, and the event."""
+
+    webhook_id: int
+    event: dict[str, Any]
+
+
 @dataclass(slots=True)
 class Ledger:
-    """Everything that was asked for."""
+    """Everything that was asked for, and that was told."""
 
     intentions: list[Intention] = field(default_factory=list)
     rushes: list[Sale] = field(default_factory=list)
     """Sales whose every unit was wanted."""
+    heard: list[Heard] = field(default_factory=list)
+    """In the order of the answers."""
 
     def write(self, path: Path) -> None:
         """Write it down as JSON."""
@@ -48,7 +61,11 @@ class Ledger:
     def read(cls, path: Path) -> "Ledger":
         """What `write` wrote."""
         kept = json.loads(path.read_text())
-        return cls([Intention(**one) for one in kept["intentions"]], [Sale(**one) for one in kept["rushes"]])
+        return cls(
+            [Intention(**one) for one in kept["intentions"]],
+            [Sale(**one) for one in kept["rushes"]],
+            [Heard(**one) for one in kept["heard"]],
+        )
 
     @property
     def acknowledged(self) -> int:

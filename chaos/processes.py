@@ -26,6 +26,8 @@ from chaos.proxy import Proxy, proxied
 
 UNFORESEEN_LETTERS = 6000
 START_SECONDS, STOP_SECONDS, LOOK_SECONDS = 60, 40, 0.02
+RECEIVER = "127.0.0.2"
+"""Where a receiver of webhooks listens."""
 VALKEY = CONFIG | {"repl-diskless-sync-delay": "0"}
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(["chaos.__main__", "chaos.doomed"])
@@ -240,6 +242,7 @@ async def opened_world(
                 "WORKERS_INSIDE": "false",
                 "LINGER_SECONDS": "2",
                 "DRAIN_SECONDS": "15",
+                "WEBHOOK_PRIVATE_NETWORKS": f"{RECEIVER}/32",
                 **LIMITS_OFF,
             }
 
