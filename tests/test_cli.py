@@ -13,7 +13,8 @@ import httpx
 import psutil
 import pytest
 
-from tests.conftest import create_database
+from tests.databases import create_database
+from tests.planted import hear, plant
 from tests.service import free_port
 
 ROOT = Path(__file__).parents[1]
@@ -36,12 +37,14 @@ async def command(*arguments: str, **environment: str) -> tuple[int, str]:
 
 
 @asynccontextmanager
-async def started(*arguments: str, ready: str, **environment: str) -> AsyncIterator[asyncio.subprocess.Process]:
+async def started(
+    *arguments: str, ready: str, module: str = "app", **environment: str
+) -> AsyncIterator[asyncio.subprocess.Process]:
     """A process in a group of its own, once `ready` answers."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
-        "app",
+        module,
         *arguments,
         cwd=ROOT,
         env=os.environ | environment,
@@ -51,7 +54,7 @@ async def started(*arguments: str, ready: str, **environment: str) -> AsyncItera
     )
     try:
         async with httpx.AsyncClient() as http:
-            for _ in range(600):
+            for _ in range(2400):
                 assert process.returncode is None, "it ended before it was ready"
                 try:
                     if (await http.get(ready)).status_code == 200:
@@ -62,8 +65,8 @@ async def started(*arguments: str, ready: str, **environment: str) -> AsyncItera
                 raise AssertionError("it never answered")
         yield process
     finally:
-        if process.returncode is None:
-            process.kill()
+        if process.returncode is None:  # with its own processes, which would keep its output open
+            os.killpg(process.pid, signal.SIGKILL)
         await process.wait()
 
 
@@ -71,6 +74,7 @@ async def press_ctrl_c(process: asyncio.subprocess.Process) -> tuple[int, str]:
     """What a terminal does: SIGINT to the whole group. Exit code and output."""
     os.killpg(process.pid, signal.SIGINT)
     output, _ = await process.communicate()
+    hear(output.decode())
     return process.returncode or 0, output.decode()
 
 
@@ -122,6 +126,7 @@ async def test_a_key_can_be_made_and_a_stream_be_open_while_it_runs(tmp_path: Pa
         assert answer.json()["ok"] is True
 
         session = (await http.post("/v1/sessions", json={"provider": "dev", "code": "alice"})).json()
+        plant(session["access_token"], session["refresh_token"], answer.request.headers["x-api-key"])
         sale = (await http.get("/v1/sales")).json()["items"][-1]
         opened = await http.post(
             f"/v1/sales/{sale['id']}/groups",
@@ -167,7 +172,7 @@ async def test_api_and_workers_as_processes_of_their_own(postgresql: str, valkey
     environment = {
         "ENVIRONMENT": "staging",
         "SECRET_KEY": "a secret of thirty-two characters",
-        "DATABASE_URL": await create_database(postgresql),
+        "DATABASE_URL": await create_database(postgresql, migrated=False),
         "REDIS_URL": valkey,
         "PUBLIC_URL": f"http://127.0.0.1:{port}",
         "PORT": str(port),
@@ -180,6 +185,7 @@ async def test_api_and_workers_as_processes_of_their_own(postgresql: str, valkey
     code, output = await command("keys", "create", "--scope", "orders", "--scope", "invariants", **environment)
     key = output.strip()
     assert (code, key[:4]) == (0, "ktk_")
+    plant(key, environment["SECRET_KEY"])
     code, output = await command("keys", "list", **environment)
     assert (code, "orders,invariants  active" in output, key in output) == (0, True, False)
 
@@ -197,7 +203,22 @@ async def test_api_and_workers_as_processes_of_their_own(postgresql: str, valkey
         for process in (worker, api):
             process.send_signal(signal.SIGTERM)
             output_bytes, _ = await process.communicate()
+            hear(output_bytes.decode())
             assert b"Traceback" not in output_bytes, output_bytes.decode()
+
+
+async def test_a_server_of_ones_own_logs_no_secrets(tmp_path: Path) -> None:
+    """`uvicorn` as it comes, with its access log."""
+    port, phone = free_port(), "+8613800138000"
+    url, factory = f"http://127.0.0.1:{port}", ("--factory", "app.main:app_from_environment", "--port", str(port))
+    plant(phone)
+    async with (
+        started(*factory, module="uvicorn", ready=f"{url}/livez", DATA=str(tmp_path / "data")) as process,
+        httpx.AsyncClient(base_url=url) as http,
+    ):
+        await http.get("/v1/ops/orders", params={"phone": phone})
+        _, output = await press_ctrl_c(process)
+    assert '"GET /v1/ops/orders HTTP/1.1" 401' in output
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,10 +12,12 @@ from app.gateways.dealer import LUA
 from app.services.sample import SAMPLE_KEY
 from app.workers.loop import JOBS, SANDBOX_JOB
 from docs.tables import DOCS, error_classes, filled
-from tests.service import Service
+from tests.receivers import HOST
+from tests.service import Service, free_port
 
 ROOT = DOCS.parent
 SESSION = re.compile(r"```sh\n(URL=.*?)```", re.DOTALL)
+RECEIVER = re.compile(r"```python\n(.*?)```", re.DOTALL)
 OPERATORS = re.compile(r"```sh\n(KEY=.*?)```", re.DOTALL)
 
 
@@ -68,7 +71,12 @@ async def test_the_sessions_of_the_documents_work_when_pasted(service: Service, 
     assert sale.id in session
     session += operators[1].replace(SAMPLE_KEY, service.operator_key)
     assert service.operator_key in session
-    session += "\n".join(re.findall("```sh\n(.*?)```", (DOCS / "growing.md").read_text(), re.DOTALL))
+    receiver = RECEIVER.search((DOCS / "webhooks.md").read_text())
+    assert receiver
+    (tmp_path / "receiver.py").write_text(receiver[1])
+    port = str(free_port())
+    for guide in ("growing.md", "communities.md", "logins.md", "webhooks.md", "chat.md"):
+        session += "\n".join(re.findall("```sh\n(.*?)```", (DOCS / guide).read_text(), re.DOTALL))
     session += "op $URL/v1/ops/invariants | pick '[\"ok\"]'"
 
     async def work() -> None:
@@ -88,7 +96,9 @@ async def test_the_sessions_of_the_documents_work_when_pasted(service: Service, 
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
             cwd=tmp_path,
-            env=os.environ | {"URL": service.url},
+            env=os.environ
+            | {"URL": service.url, "RECEIVER": f"http://{HOST}:{port}", "RECEIVER_PORT": port}
+            | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"},
         )
         output, errors = await shell.communicate()
     finally:
@@ -100,6 +110,8 @@ async def test_the_sessions_of_the_documents_work_when_pasted(service: Service, 
     assert "confirmed" in lines
     assert any('"state":"live"' in line for line in lines), "the operator's sale is published"
     assert any('"state":"fulfilled"' in line for line in lines), "and the order shipped"
+    assert any(line.startswith("endpoint.tested ept_") for line in lines), "a receiver of webhooks hears it"
+    assert {"owner", "expert", "小满", "blocked", "dissolved"} <= set(lines), "a community is made, led and ended"
     assert any('"balance":400' in line for line in lines), "who brought two buyers is rewarded"
     assert any(line.startswith('<meta property="og:image"') for line in lines)
     assert any(line.startswith("channel,chat,") for line in lines), "the figures come as CSV"

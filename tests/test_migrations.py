@@ -12,14 +12,14 @@ from sqlalchemy.exc import IntegrityError
 from sqlmodel import SQLModel
 
 from app.gateways.database import _alembic, open_database
-from tests.conftest import create_database
+from tests.databases import create_database
 
 
 @pytest.fixture
 async def empty_database(backend: str, tmp_path: Path, request: pytest.FixtureRequest) -> str:
     if backend == "sqlite":
         return f"sqlite:///{tmp_path / 'empty.sqlite3'}"
-    return await create_database(request.getfixturevalue("postgresql"))
+    return await create_database(request.getfixturevalue("postgresql"), migrated=False)
 
 
 def differences(connection: Connection) -> list[object]:

@@ -29,6 +29,8 @@ class Outcome(NamedTuple):
 
     stolen: bool
     served: bool
+    seen: tuple[int, ...] = ()
+    """What it was told by, for who reads a failure."""
 
 
 @dataclass(frozen=True, slots=True)

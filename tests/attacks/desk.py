@@ -2,7 +2,9 @@
 
 from uuid import uuid4
 
+from app.domain.bindings import PlatformName
 from app.domain.operators import Scope
+from app.services.links import create_link
 from app.services.operators import create_key, list_keys, revoke_key
 from tests.attacks.arena import Arena, Call, Outcome, attack, post, won
 
@@ -14,22 +16,29 @@ async def log_in_a_hundred_times(arena: Arena) -> Outcome:
     answers = won(
         await arena.fire(post("/v1/sessions", {"provider": "dev", "code": code}) for _ in range(arena.calls))
     )
-    members = await arena.count("members WHERE provider = 'dev' AND subject = :code", code=code)
+    members = await arena.count("identities WHERE provider = 'dev' AND subject = :code", code=code)
     ids = {answer.json()["member"]["id"] for answer in answers}
     return Outcome(members > 1 or len(ids) > 1, len(answers) == arena.calls)
 
 
 @attack
 async def refresh_with_one_token(arena: Arena) -> Outcome:
-    """Go on with a refresh token that was copied: use it a hundred times at once, then use what came of it."""
+    """Make two sessions of one with a refresh token that was copied: use it a hundred times at once, then what came
+    of it, and the copy once more when who lost an answer has long asked again.
+    """
     session = await arena.ask(post("/v1/sessions", {"provider": "dev", "code": uuid4().hex}))
 
     def refresh(token: str) -> Call:
         return post("/v1/sessions/refresh", {"refresh_token": token})
 
     answers = won(await arena.fire(refresh(session["refresh_token"]) for _ in range(arena.calls)))
-    later = won(await arena.fire(refresh(answer.json()["refresh_token"]) for answer in answers))
-    return Outcome(len(answers) > 1 or bool(later), len(answers) == 1)
+    following = {answer.json()["refresh_token"] for answer in answers}
+    (newest,) = following if len(following) == 1 else ("",)
+    after = won(await arena.fire(refresh(newest) for _ in range(3)))
+    arena.service.clock.advance(31)
+    late = won(await arena.fire([refresh(session["refresh_token"])]))
+    last = won(await arena.fire(refresh(answer.json()["refresh_token"]) for answer in after))
+    return Outcome(len(following) != 1 or bool(late or last), len(answers) == arena.calls and bool(after))
 
 
 @attack
@@ -109,3 +118,15 @@ async def publish_and_shrink_at_once(arena: Arena) -> Outcome:
     price = await arena.sum("price", "offers WHERE id = :offer", offer=sale.offer)
     cheap = await arena.count("orders WHERE sale_id = :sale AND unit_price <> :price", sale=sale.id, price=price)
     return Outcome(sold > stock or cheap > 0, sold >= min(stock, 5))
+
+
+@attack
+async def be_whom_a_link_was_given_to(arena: Arena) -> Outcome:
+    """Be taken for somebody in a chat whose link was passed on: a hundred members open it in the same moment."""
+    sender = uuid4().hex
+    token = (await create_link(arena.service.state, PlatformName.SLACK, sender)).rsplit("/", 1)[-1]
+    body = {"provider": "chat", "code": token}
+    calls = [post("/v1/members/me/identities", body, **member.headers) for member in arena.members]
+    linked = won(await arena.fire(calls))
+    known = await arena.count("identities WHERE provider = 'slack' AND subject = :sender", sender=sender)
+    return Outcome(len(linked) > 1 or known > 1, len(linked) == known == 1)

@@ -12,8 +12,12 @@ from bench.load import Unexpected
 from bench.report import Report
 from tests.commands import ROOT, run_and_leave_nothing
 
-PARTS = ("claim", "naive", "refusal", "read", "latency", "live")
-RATIOS = {"claim_vs_empty", "claim_vs_naive", "refusal_vs_empty", "read_vs_empty", "live_vs_fastapi_sse"}
+PARTS = ("claim", "naive", "refusal", "read", "latency", "live", "community")
+RATIOS = {"claim_vs_empty", "claim_vs_naive", "refusal_vs_empty", "read_vs_empty", "live_vs_fastapi_sse"} | {
+    "community_health"
+}
+ROWS, DAYS = 2_600, 100
+"""Rows of members, posts, comments, reactions and events in a small community; days that are read."""
 OTHERS = {"claim_cpu_us", "empty_cpu_us", "p50_ms", "p99_ms", "fsync_us"}
 
 
@@ -26,6 +30,8 @@ def test_a_quick_run_measures_and_leaves_nothing_behind() -> None:
     assert "mean nothing" in printed
     assert told.keys() >= RATIOS | OTHERS
     assert [name for name in RATIOS if not told[name] > 0] == []
+    assert 0 < told["community_feed_rows"] < ROWS
+    assert told["community_health_rows"] < DAYS
     assert "fsync on, synchronous_commit on" in printed
 
 
@@ -38,7 +44,7 @@ def test_what_there_is_to_measure_is_said() -> None:
         check=False,
     )
     assert done.returncode == 2
-    assert b"there are claim, naive, refusal, read, latency, live, growth, settle" in done.stderr
+    assert b"there are claim, naive, refusal, read, latency, live, growth, community, settle" in done.stderr
 
 
 @pytest.mark.parametrize("error", [Unexpected("a 500"), OSError("no files left")])

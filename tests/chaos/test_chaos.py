@@ -7,7 +7,7 @@ from tests.commands import run_and_leave_nothing
 
 ZERO = (
     *("lost_acknowledgements", "double_effects", "effects_of_refusals", "leaked_places"),
-    *("oversold", "undersold", "money_astray", "violations"),
+    *("oversold", "undersold", "money_astray", "webhooks_astray", "violations"),
 )
 
 
@@ -20,3 +20,5 @@ def test_nothing_is_lost_when_things_die() -> None:
     assert told["postgresql_away"]["acknowledged"] == 0
     assert told["rolling_restart"]["unanswered"] == 0
     assert told["acknowledged"] > 1000
+    assert told["webhooks"]["events"] > 100
+    assert told["webhooks"]["sent"] > told["webhooks"]["accepted"], "some were refused at first"

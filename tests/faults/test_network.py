@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from chaos.proxy import Address, Fault, Proxy, proxied
-from tests.conftest import create_database
+from tests.databases import create_database
 from tests.faults.test_redis import reachable
 from tests.service import Member, Sale, Service, running_service
 

@@ -27,7 +27,7 @@ from app.workers import dealer as dealer_worker
 from app.workers import groups as groups_worker
 from app.workers import holds as holds_worker
 from chaos.check import count_places
-from tests.conftest import create_database
+from tests.databases import NewDatabase
 from tests.service import Member, Service, free_port, gather_limited, running_service
 from tests.service import Sale as Offered
 
@@ -56,18 +56,12 @@ class OwnValkey:
 
 
 @pytest.fixture
-async def valkey_and_service(
-    backend: str, tmp_path: Path, request: pytest.FixtureRequest
-) -> AsyncIterator[tuple[OwnValkey, Service]]:
+async def valkey_and_service(new_database: NewDatabase, tmp_path: Path) -> AsyncIterator[tuple[OwnValkey, Service]]:
     """A service whose Valkey a test may stop and start."""
     valkey = OwnValkey()
     valkey.start()
-    if backend == "sqlite":
-        url = f"sqlite:///{tmp_path / 'own.sqlite3'}"
-    else:
-        url = await create_database(request.getfixturevalue("postgresql"))
     try:
-        async with running_service(url, valkey.url, tmp_path) as service:
+        async with running_service(await new_database(), valkey.url, tmp_path) as service:
             yield valkey, service
     finally:
         valkey.stop()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import create_database
+from tests.databases import create_database
 from tests.guards.world import World, open_world, tell_story
 from tests.service import running_service
 

@@ -172,7 +172,7 @@ async def the_cashier_fails_when_it_is_told_to(world: World) -> None:
         f"{TIPS}.tip",
         "sender_id == receiver_id",
         "await lock_member(work.session, sender_id) is None",
-        "await work.session.get(Member, receiver_id) is None",
+        "await find_member(work.session, receiver_id) is None",
         "given.model_dump(include=set(wanted)) != wanted",
         "number > DAILY_TIPS",
     ),

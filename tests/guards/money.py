@@ -21,7 +21,7 @@ from app.domain.groups import GroupState
 from app.domain.orders import OrderState
 from app.domain.payments import Capture, PaymentState, RefundReason, decide_capture
 from app.domain.refunds import RefundState
-from app.gateways.payments.provider import Charge, ChargeRequest, ChargeState
+from app.gateways.payments.provider import Charge, ChargeRequest, ChargeState, RefundAnswer
 from app.models import Order, Payment, Refund, SandboxCallback, SandboxCharge, SandboxRefund
 from app.schemas.sandbox import Pay, RefundCreate
 from app.services import orders, payments, refunds, sandbox
@@ -168,7 +168,7 @@ async def captured_money_stays_captured(world: World) -> None:
     assert await world.count("events WHERE subject = :id AND type = 'payment.captured'", id=payment.id) == 1
 
 
-@notices(*cuts(f"{PAYMENTS}.receive_notice", "first.first() is not None", down=(recording("CAPTURED"),)))
+@notices(Cut(f"{PAYMENTS}._is_new", "first.first() is not None", "True", down=(recording("CAPTURED"),)))
 async def a_message_acts_once(world: World) -> None:
     """Here a payment could be captured twice; the message's key alone stands against it."""
     payment = await world.payment(await world.held())
@@ -276,7 +276,7 @@ async def a_refund_succeeds_once(world: World) -> None:
     now = world.service.clock()
     assert not await refunds.submit(world.state, refund.id, now - timedelta(seconds=60))
     assert await refunds.submit(world.state, refund.id, now)
-    await refunds._succeed(world.state, refund, order, "again")
+    await refunds._succeed(world.state, refund, order, RefundAnswer("again", refund.amount))
     await refunds._fail(world.state, refund, order, "too late")
     world.service.clock.advance(3600)
     assert not await refunds.submit(world.state, refund.id, world.service.clock())
@@ -357,10 +357,12 @@ async def the_cashier_gives_back_what_it_took(world: World) -> None:
 async def a_notification_is_sent_by_one_worker(world: World) -> None:
     payment = await world.payment(await world.held())
     charge = await world.row(SandboxCharge, payment.id)
-    await sandbox.pay(world.state, charge.token, Pay())
+    await sandbox.pay(world.state, charge.token, Pay(delay_seconds=60))
     async with world.database.snapshot() as session:
         sent = select(SandboxCallback).where(SandboxCallback.body.contains(payment.id))  # type: ignore[attr-defined]
         (callback,) = (await session.exec(sent)).all()
     now = world.service.clock()
-    assert await sandbox.deliver(world.state, callback.id or 0, now)
     assert not await sandbox.deliver(world.state, callback.id or 0, now)
+    world.service.clock.advance(61)
+    assert await sandbox.deliver(world.state, callback.id or 0, world.service.clock())
+    assert await world.count("sandbox_callbacks WHERE id = :id", id=callback.id) == 0

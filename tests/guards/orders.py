@@ -17,6 +17,7 @@ from app.domain.errors import (
 from app.domain.groups import FailReason, GroupState
 from app.domain.orders import OrderState
 from app.domain.refunds import REFUND_TRANSITIONS, RefundState
+from app.gateways.payments.provider import RefundAnswer
 from app.models import Group, Order, Payment, Refund, Sale
 from app.services import deadlines, groups, locks, orders, payments, refunds, sales
 from tests.guards.cuts import Cut, cuts, notices
@@ -240,8 +241,10 @@ async def two_last_refunds_see_each_other(world: World) -> None:
         first, last = [await work.advance(REFUND_TRANSITIONS, row, RefundState.SUBMITTED) for row in found.all()]
     assert first
     assert last
-    async with world.meanwhile("flush", refunds._succeed(world.state, last, order, "last")):
-        await refunds._succeed(world.state, first, order, "first")
+    async with world.meanwhile(
+        "flush", refunds._succeed(world.state, last, order, RefundAnswer("last", last.amount))
+    ):
+        await refunds._succeed(world.state, first, order, RefundAnswer("first", first.amount))
     assert await world.order_state(held) == OrderState.REFUNDED
 
 

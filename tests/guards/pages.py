@@ -25,7 +25,7 @@ async def invite_to(world: World, **target: Any) -> InviteLanding:
         f"{LANDINGS}.gather",
         "group is not None and within not in {None, group.sale_id}",
         "sale_id is not None and within not in {None, sale_id}",
-        "invite.community_id not in {None, sale.community_id}",
+        "invite.community_id not in {None, sale.community_id, *sale.community_ids}",
     )
 )
 async def an_invite_leads_to_what_it_is_for_alone(world: World) -> None:

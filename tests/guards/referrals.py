@@ -71,7 +71,7 @@ async def an_invite_is_for_one_thing_and_one_time(world: World) -> None:
 
 @notices(
     Cut(
-        f"{INVITES}._usable",
+        f"{INVITES}.usable",
         "check_usable(expires_at=invite.expires_at, revoked_at=invite.revoked_at, used_up_at=used_up_at,"
         " now=work.now)",
         "None",
@@ -212,8 +212,8 @@ async def two_halves_of_a_circle_wait_for_each_other(world: World) -> None:
 
 
 @notices(
-    *cuts(f"{REFERRALS}._use", "invite.max_uses is None", "known.first() is not None"),
-    Cut(f"{REFERRALS}._use", "col(Invite.code) == invite.code", "True"),
+    *cuts(f"{REFERRALS}.use", "invite.max_uses is None", "known.first() is not None"),
+    Cut(f"{REFERRALS}.use", "col(Invite.code) == invite.code", "True"),
 )
 async def an_invite_counts_whom_it_brings(world: World) -> None:
     first = await spread(world.service)

@@ -16,7 +16,7 @@ from app.services import refunds
 from tests.attacks import places
 from tests.attacks.arena import Attack, gather_crowd
 from tests.attacks.forgetful import ForgetfulDealer
-from tests.guards import bargains, referrals
+from tests.guards import bargains, pushes, referrals
 from tests.guards.constraints import find_rules
 from tests.guards.cuts import Cut, Probe, cuts, run
 from tests.guards.money import ANY_ORDER, CAPTURE, PAYMENTS, recording, start
@@ -172,6 +172,15 @@ LAST_LINES = {
     "uq_orders_bargain": LastLine(a_bargain_is_ordered_once, down=(bargains.BUYABLE,)),
     "pk_uses": LastLine(referrals.one_use_brings_one, down=(referrals.UNLOCKED,)),
     "pk_referrals": LastLine(referrals.a_member_is_brought_once, down=(referrals.UNLOCKED,)),
+    "uq_notices_member_id_day_number": LastLine(
+        pushes.a_place_of_the_day_is_had_once,
+        down=(
+            Cut(f"{pushes.PUSHES}._deliver_batch", "number + 1", "1"),
+            *cuts(f"{pushes.PUSHES}._take_places", "len(told.all()) < len(places)"),
+        ),
+    ),
+    "uq_notices_push": LastLine(pushes.a_push_is_told_to_a_member_once),
+    "uq_notices_digest": LastLine(pushes.a_day_has_one_digest),
     "pk_notifications": LastLine(one_message_is_one_capture, down=(recording("CAPTURED"),)),
 }
 

@@ -5,8 +5,9 @@ from base64 import b64decode
 from collections import deque
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from datetime import timedelta
+from dataclasses import dataclass, replace
+from datetime import date, timedelta
+from functools import partial
 from typing import Any, TypeVar
 from uuid import uuid4
 
@@ -15,19 +16,29 @@ from sqlalchemy import text
 from sqlmodel import SQLModel
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from app.demo.platforms.slack import SlackStandIn
+from app.domain.notices import PushWish
+from app.domain.reconciliations import Difference, DifferenceKind, Line, LineKind, LineState
 from app.gateways.database import Database
 from app.gateways.payments.provider import Charge, ChargeState
 from app.models import Order, SandboxCharge
 from app.models import Payment as PaymentRow
 from app.schemas.sandbox import Pay
 from app.schemas.slots import SlotsCreate
-from app.services import payments, pictures, reminders, sandbox, slots
+from app.services import payments, phones, pictures, reconciliations, reminders, sandbox, slots
 from app.services.invariants import find_violations
 from app.services.transactions import transaction
 from app.state import State
 from tests.http.test_payment_hook import Payment
-from tests.promises.money import brought, earn, flash, policy, refund
+from tests.promises.chat import Chat, bind, playing
+from tests.promises.community import enrol, post, react, say
+from tests.promises.money import brought, flash, policy, refund
+from tests.promises.money import earn as earn_money
+from tests.promises.test_memberships import PAID, buy_period, join, leave
+from tests.promises.test_pushes import community, earn, push, turn_to, wish
 from tests.promises.test_referrals import buy, invite, spread, tap
+from tests.promises.test_webhooks import work as send
+from tests.receivers import Reply, Request, receiving
 from tests.service import BARGAIN, FLASH, Member, Sale, Service
 
 Row = TypeVar("Row", bound=SQLModel)
@@ -222,12 +233,14 @@ async def open_world(service: Service, url: str) -> World:
 async def tell_story(world: World) -> None:
     """Fill every table, with a row in every state that a constraint speaks of."""
     service, sale = world.service, world.sale
+    await speak(service)  # first: it lets time pass, and with it whatever waits
     large = await service.sale(group_size=3)
     member, friend, payer, leaver = await service.members(4)
     tea = await service.ops("POST", "products", {"title": "红茶", "skus": ["not offered"]})
     await pictures.put_picture(world.state, tea.json()["id"], PIXEL, "image/png")
     await leaver.post("/v1/invites", {"sale_id": sale.id})
     await world.slots()
+    await phones.set_phone(world.state, leaver.id, "dev", "+8613800138000")
     await reminders.set_reminder(world.state, leaver.id, (await world.coming()).id, 5)
     await reminders.set_reminder(world.state, leaver.id, (await world.coming()).id, 1440)
 
@@ -258,9 +271,133 @@ async def tell_story(world: World) -> None:
     coupon = await service.coupon()
     await service.ops("POST", f"coupons/{coupon['id']}/grants", {"member_ids": [leaver.id]})
     await leaver.open(sale, coupon_code=coupon["code"])
+    await service.community(member)
     await earn_and_spend(service)
     await stand_in_line(service)
     await pass_the_word(service)
+    await know_members(service)
+    await belong(service)
+    await live_together(service)
+    await talk(service)
+    await send_events(service)
+    await differ(service)
+    last = (await friend.open(large)).json()["order"]["id"]
+    await service.http.post(await friend.start_payment(last), json={})  # and nobody delivers the callback
+
+
+async def talk(service: Service) -> None:
+    """A chat in which somebody was linked and something was answered, which heard of a group and of a push, and
+    something waits; one that nobody has spoken in, and one that was removed.
+    """
+    member, other = await service.members(2)
+    made, stand_in = await community(service, member, [other]), SlackStandIn()
+    await earn(service, made, 1000)
+    async with playing(service, stand_in):
+        chat = Chat(service, stand_in, await bind(service, stand_in, made["id"]))
+        await chat.link(member, "U1")
+        await service.sale(community_id=made["id"])
+        await chat.ask("U1", "开团")
+        await push(member, made, to_chats=True)
+        await service.work()
+        await chat.work()
+    await other.post("/v1/members/me/link-codes")
+    await bind(service, SlackStandIn(), made["id"])
+    removed = await bind(service, SlackStandIn(), made["id"])
+    await service.ops("DELETE", f"bindings/{removed['id']}")
+    await chat.say("U1", "帮助")
+
+
+async def differ(service: Service) -> None:
+    """A day that was compared, with a difference, and one that waits."""
+    now = service.clock()
+    there = Line(LineKind.REFUND, "ref_there", 1, "CNY", LineState.DONE, now)
+    difference = Difference(DifferenceKind.STATE, replace(there, state=LineState.PENDING), there)
+    async with transaction(service.state, now) as work:
+        done, _waiting = [await reconciliations._add(work, "wechatpay", date(2026, 1, day)) for day in (1, 2)]
+    await reconciliations._finish(service.state, done, 1, [difference])
+
+
+async def know_members(service: Service) -> None:
+    """A member of whom everything is known, on a list; and a sale for that list, of two communities."""
+    member, community = await service.member(), await service.community()
+    agreed = {
+        "consents": ["device", "city", "own_tags", "tags"],
+        "device": "phone",
+        "city": "杭州",
+        "own_tags": ["夜跑"],
+    }
+    kept = await service.http.put("/v1/members/me/facts", json=agreed, headers=member.headers)
+    assert kept.status_code == 200, kept.text
+    await service.ops("PUT", f"members/{member.id}/tags", {"tags": ["老客"]})
+    body = {"name": "名单", "kind": "static", "member_ids": [member.id]}
+    segment = (await service.ops("POST", "segments", body)).json()
+    await service.sale(community_ids=[community["id"]], segment_ids=[segment["id"]])
+
+
+async def speak(service: Service) -> None:
+    """A push that was told at once and in a digest, and one that waits; what was left over of a third."""
+    owner, reader = await service.members(2)
+    made = await community(service, owner, [reader])
+    await earn(service, made, 1000)
+    await wish(service, reader, made, PushWish.DIGEST)
+    await push(owner, made)
+    await service.work()
+    await turn_to(service, "18:00:30")
+    await service.work()
+    await push(owner, made)
+    await service.work()
+    service.clock.offset_seconds = 0
+    await push(owner, made, sends_at=(service.clock() + timedelta(days=6)).isoformat())
+
+
+async def belong(service: Service) -> None:
+    """Communities of every kind, with an owner, an applicant, one who paid and one who left."""
+    owner, applicant, payer, leaver = await service.members(4)
+    soon = (service.clock() + timedelta(days=1)).isoformat()
+    await service.community(form="chat", lifespan="flash", closes_at=soon)
+    await service.community(purpose="service")
+    await service.ops("POST", "communities", {"name": "draft"})
+    await join(applicant, await service.community(owner, join_mode="approve"))
+    await buy_period(payer, await service.community(**PAID))
+    community = await service.community()
+    await leaver.enrol(community)
+    await leave(leaver, community)
+
+
+async def live_together(service: Service) -> None:
+    """A community in which somebody wrote, checked in, answered, reacted, reported, and handed on work."""
+    owner, member, other = await service.members(3)
+    community = await service.community(owner, purpose="growth")
+    await enrol(community, member, other)
+    made = await post(owner, community, mentions=[member.id])
+    await react(member, made)
+    await say(other, made["id"])
+    await post(member, community, "", kind="check_in")
+    for one in (made, await post(other, community)):
+        reply = await member.post(f"/v1/posts/{one['id']}/reports", {"reason": "other"})
+        assert reply.status_code == 201, reply.text
+    await owner.post(f"/v1/posts/{one['id']}/hide")
+    await post(owner, community, "任务", kind="job")
+    await member.post(f"/v1/posts/{(await post(owner, community, '任务', kind='job'))['id']}/take")
+
+
+async def send_events(service: Service) -> None:
+    """Endpoints of every kind; what arrived, what failed, and what waits behind it."""
+    async with receiving() as receiver:
+        body = {"url": receiver.url, "types": ["coupon.ended"]}
+        made = [(await service.ops("POST", "endpoints", body)).json()["id"] for _ in range(3)]
+        await service.ops("POST", f"endpoints/{made[0]}/secret")
+        for status, endpoint_id in zip((200, 410, 500), made, strict=True):
+            receiver.answer = partial(_answer, status)
+            for _ in range(2):
+                await service.ops("POST", f"endpoints/{endpoint_id}/test")
+                await send(service)
+    await service.ops("POST", f"endpoints/{made[0]}/test")
+    await send(service)
+
+
+def _answer(status: int, _request: Request) -> Reply:
+    return Reply(status)
 
 
 async def pass_the_word(service: Service) -> None:
@@ -307,5 +444,5 @@ async def earn_and_spend(service: Service) -> None:
     await policy(service, community_id=sale.body["community_id"], role="inviter", levels=[{"amount": 100}])
     await brought(service, inviter, sale)
     await service.tick()
-    await earn(service, above, 60_000)
+    await earn_money(service, above, 60_000)
     await above.post("/v1/payouts", {"amount": 50_001, "account": "alice"})

@@ -6,7 +6,7 @@ from urllib.parse import urljoin
 
 import pytest
 
-from tests.http.world import build_world
+from tests.http.world import World
 from tests.service import Service
 
 LOADING = {"script": "src", "link": "href", "img": "src", "iframe": "src", "form": "action", "a": "href"}
@@ -67,8 +67,7 @@ async def test_documentation_is_local(service: Service) -> None:
 
 
 @pytest.mark.parametrize("tongue", ["en", "zh-CN"])
-async def test_cashier_is_local(service: Service, tongue: str) -> None:
-    world = await build_world(service)
+async def test_cashier_is_local(service: Service, world: World, tongue: str) -> None:
     path = f"/sandbox/pay/{world.ids['token']}"
     page = await check_page(service, path)
     assert ("form", f"{path}/form") in page.found
@@ -79,8 +78,7 @@ async def test_cashier_is_local(service: Service, tongue: str) -> None:
 
 
 @pytest.mark.parametrize("tongue", ["en", "zh-CN"])
-async def test_landing_page_is_local(service: Service, tongue: str) -> None:
-    world = await build_world(service)
+async def test_landing_page_is_local(service: Service, world: World, tongue: str) -> None:
     targets = [{name: world.ids[name]} for name in ("group_id", "sale_id", "community_id")]
     for target in targets:
         code = (await world.member.post("/v1/invites", target)).json()["code"]

@@ -20,6 +20,7 @@ from app.schemas.sales import SalePublic
 from tests.service import FLASH, Member, Sale, Service
 
 IDS = re.compile(r"(mem|ord|grp)_[0-9a-f]{32}")
+KEY = {"idempotency-key": "twice"}
 TIMES = re.compile(r"\d{4}-\d\d-\d\dT[0-9:.]+Z")
 
 
@@ -129,6 +130,39 @@ async def test_refusals_are_answered_alike(doors: Doors) -> None:
     reused = claim_headers(member) | {"idempotency-key": "mine"}
     lane, declared = await doors.both("POST", requests[0][0], json={"offer_id": nowhere}, headers=reused)
     assert said(lane) == said(declared)
+    assert doors.passed_on == []
+
+
+async def test_members_only_is_said_alike(doors: Doors) -> None:
+    service = doors.service
+    new = {"name": "新客", "rule": {"fact": "orders", "is": "exactly", "value": 0}}
+    never = {"name": "无人", "rule": {"all": [new["rule"], {"fact": "spent", "is": "at_least", "value": 1}]}}
+    segments = [(await service.ops("POST", "segments", body)).json()["id"] for body in (new, never)]
+    community = await service.community()
+    only: dict[str, Any] = {"community_id": community["id"], "members_only": True}
+    inside, stranger = await service.members(2)
+    await inside.enrol(community)
+    group = await service.sale(**only, group_size=2)
+    group_id = (await inside.open(group)).json()["group"]["id"]
+    flash = [
+        await service.sale(**FLASH, **only),
+        await service.sale(**FLASH, segment_ids=segments[:1]),
+        await service.sale(**FLASH, segment_ids=segments[1:]),
+    ]
+    asked: list[tuple[str, Sale, dict[str, str]]]
+    asked = [(f"/v1/sales/{group.id}/groups", group, {}), (f"/v1/groups/{group_id}/seats", group, {})]
+    asked += [(f"/v1/sales/{sale.id}/orders", sale, {"ticket": stranger.ticket(sale)}) for sale in flash]
+    codes = []
+    for path, sale, more in asked:
+        body = {"offer_id": sale.offer} | more
+        lane, declared = await doors.both("POST", path, json=body, headers=claim_headers(stranger, **KEY))
+        assert said(lane) == said(declared)
+        codes.append(lane.json().get("code"))
+    assert codes == ["members_only", "members_only", "members_only", None, "not_in_segment"]
+    for sale in flash:
+        headers = stranger.headers | {"content-type": "application/json"}
+        lane, declared = await doors.both("POST", f"/v1/sales/{sale.id}/admission", json={}, headers=headers)
+        assert said(lane) == said(declared)
     assert doors.passed_on == []
 
 

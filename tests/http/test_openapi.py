@@ -7,13 +7,16 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import httpx
+import jwt
 import pytest
 import schemathesis
 
 from app.routers.problems import status_of
+from tests.databases import create_sqlite
 from tests.http.refusals import ERRORS
 from tests.http.routes import DOCUMENT, DOCUMENTED_ROUTES, JSON_ROUTES, ROUTES, Route
-from tests.http.world import DAY, build_world, make_money
+from tests.http.world import DAY, World, build_world, make_endpoints, make_money, write
 from tests.service import BARGAIN, FLASH, Member, Sale, Service, running_service
 
 CHECKS = [
@@ -28,23 +31,24 @@ CHECKS = [
     "allow_header_conformance",
     "ignored_auth",
 ]
-EXAMPLES_PER_OPERATION = 10
+EXAMPLES_PER_OPERATION = 6
 LATE, LATER = "2098-12-01T00:00:00Z", "2098-12-02T00:00:00Z"
 CANNOT_FAIL = {"livez", "readyz"}
 KEYED = {"open_group", "join_group", "buy", "buy_at_bargain", "create_payment", "refund_order"}
-KEYED |= {"top_up_budget", "create_payout", "give_tip"}
+KEYED |= {"top_up_budget", "create_payout", "give_tip", "join_community", "create_post", "create_comment"}
+KEYED |= {"send_push"}
 UNDOCUMENTED = {"create_charge", "query_charge", "close_charge", "refund", "query_refund", "pay_out", "pay_by_form"}
 """The cashier's own addresses, which the service and the page call."""
 PAGES = {"show_group_page", "show_sale_page", "return_from_cashier", "log_in", "log_out", "join"}
-PAGES |= {"pay_order", "make_own_link"}
-"""What people are led to from the page of an invite."""
+PAGES |= {"pay_order", "make_own_link", "enrol", "show_link_page", "log_in_by_link"}
+"""What people are led to from the page of an invite, or by a link from a chat."""
 DOCUMENTATION = {"home", "docs", "openapi", "static"}
 
 
 @pytest.fixture
 async def fuzzed_service(valkey: str, tmp_path: Path) -> AsyncIterator[Service]:
     """A service that anything may be done to."""
-    async with running_service(f"sqlite:///{tmp_path / 'fuzzed.sqlite3'}", valkey, tmp_path) as service:
+    async with running_service(await create_sqlite(tmp_path / "fuzzed.sqlite3"), valkey, tmp_path) as service:
         yield service
 
 
@@ -137,21 +141,28 @@ def test_idempotency_key_is_shown_as_required() -> None:
                 assert "idempotency_key_missing" in route.codes(400)
 
 
+BY_A_GUEST = {"open_group", "join_group", "buy", "enter", "erase_me"}
+"""What only a member can do who has nothing yet."""
 EXAMPLES = [(route, number) for route in JSON_ROUTES for number in range(len(route.examples))]
 
 
 @pytest.mark.parametrize(("route", "number"), EXAMPLES, ids=[f"{route} {number}" for route, number in EXAMPLES])
-async def test_documented_example_works(service: Service, route: Route, number: int) -> None:
-    world = await build_world(service)
-    guest = await service.member("guest")
+async def test_documented_example_works(world: World, route: Route, number: int) -> None:
+    reply = await _try_example(world, route, number)
+    if reply.is_client_error:  # another example may have used up what this one needs
+        reply = await _try_example(await build_world(world.service), route, number)
+    assert reply.is_success, reply.text
+    assert str(reply.status_code) in (route.operation or {})["responses"]
+
+
+async def _try_example(world: World, route: Route, number: int) -> httpx.Response:
+    guest = await world.service.member("guest")
     flash = world.special["buy"]
     flash["ticket"] = guest.ticket(Sale(flash["sale_id"], [], {}))
     body = world.filled(route.examples[number], route)
     assert not [value for value in _texts(body) if "019a0c5e7d0a7b3c8f21a4d5e6f70812" in value], body
-    headers = guest.headers if route.name in {"open_group", "join_group", "buy", "enter"} else {}
-    reply = await world.ask(route, json=body, headers=headers)
-    assert reply.is_success, reply.text
-    assert str(reply.status_code) in (route.operation or {})["responses"]
+    headers = guest.headers if route.name in BY_A_GUEST else {}
+    return await world.ask(route, json=body, headers=headers)
 
 
 async def test_schemathesis_finds_no_fault(fuzzed_service: Service, tmp_path: Path) -> None:
@@ -206,6 +217,13 @@ async def _config(service: Service) -> str:
         "path.reward_id",
         "path.payout_id",
         "path.member_id",
+        "path.community_id",
+        "path.post_id",
+        "path.comment_id",
+        "path.report_id",
+        "path.segment_id",
+        "path.endpoint_id",
+        "path.delivery",
         "query.offer_id",
         "query.wait",
     ):
@@ -221,6 +239,7 @@ async def _config(service: Service) -> str:
         ("lay_out_slots", "path.sale_id", "flash_draft_id"),
         ("publish_slots", "path.sale_id", "series_id"),
         ("set_reminder", "path.sale_id", "coming_sale_id"),
+        ("dissolve_community", "path.community_id", "doomed_community_id"),
         ("cancel_order", "path.order_id", "doomed_order_id"),
         ("ship_order", "path.order_id", "confirmed_order_id"),
         ("complete_order", "path.order_id", "confirmed_order_id"),
@@ -238,6 +257,13 @@ async def _config(service: Service) -> str:
 
 def _binding(place: str, name: str, chance: float) -> str:
     return f'"{place}" = {{ dictionary = "{name}", probability = {chance} }}'
+
+
+def _lasting_token(service: Service, member: Member) -> str:
+    """A member's token that names no session, as they were once: so that logging out does not end the test."""
+    claims = jwt.decode(member.token, options={"verify_signature": False})
+    claims.pop("sid")
+    return jwt.encode(claims, service.state.settings.key_for("access token"), "HS256")
 
 
 async def _things(service: Service) -> dict[str, list[Any]]:
@@ -259,8 +285,11 @@ async def _things(service: Service) -> dict[str, list[Any]]:
     running = [(await someone.bargain(bargains))["id"] for someone in (member, friend)]
     offered = (await service.http.get(f"/v1/sales/{sale.id}")).json()["offers"][0]
     money = await make_money(service, member)
+    community_id = sale.body["community_id"]
+    written = await write(service, member, friend, community_id)
+    endpoints, sent = await make_endpoints(service)
     return {
-        "member": [member.token],
+        "member": [_lasting_token(service, member)],
         "sale_id": [sale.id],
         "doomed_sale_id": [(await service.sale()).id],
         "paused_sale_id": [(await service.sale()).id],
@@ -268,7 +297,8 @@ async def _things(service: Service) -> dict[str, list[Any]]:
         "flash_draft_id": [(await service.sale(**FLASH, publish=False)).id],
         "series_id": [await _series(service)],
         "coming_sale_id": [(await service.sale(**FLASH, opens_at=LATE, closes_at=LATER)).id],
-        "community_id": [sale.body["community_id"]],
+        "community_id": [community_id],
+        "doomed_community_id": [(await service.community())["id"]],
         "sku_id": [offered["sku_id"]],
         "product_id": [offered["product_id"]],
         "offer_id": [sale.offer],
@@ -289,6 +319,10 @@ async def _things(service: Service) -> dict[str, list[Any]]:
         "reward_id": money["rewards"],
         "payout_id": money["payouts"],
         "member_id": [friend.id, member.id],
+        **{name: [id_] for name, id_ in written["ids"].items()},
+        "segment_id": [await _segment(service)],
+        "endpoint_id": endpoints,
+        "delivery": [sent],
         "wait": [0],
     }
 
@@ -298,6 +332,11 @@ async def _series(service: Service) -> str:
     reply = await service.ops("POST", f"sales/{draft.id}/slots", DAY)
     assert reply.status_code == 200, reply.text
     return draft.id
+
+
+async def _segment(service: Service) -> str:
+    rule = {"fact": "orders", "is": "exactly", "value": 0}
+    return str((await service.ops("POST", "segments", {"name": "新客", "rule": rule})).json()["id"])
 
 
 async def _order(member: Member, sale: Any) -> dict[str, Any]:

@@ -17,8 +17,9 @@ from starlette.types import Receive, Scope, Send
 
 from app.config import Environment
 from app.domain.errors import Busy, DatabaseUnavailable, SoldOut
+from app.domain.segments import SegmentKind
 from app.main import create_app
-from app.models import Mark, Touch
+from app.models import Mark, Segment, Touch
 from app.routers.pages import DEVICE, SESSION, VISITOR, WEB, PageRoute
 from app.routers.problems import add_problem_handlers
 from tests.http.refusals import check_refusal, unchanged
@@ -724,3 +725,83 @@ async def test_what_a_browser_asks_for_ahead_is_no_tap(service: Service) -> None
         assert await touches(service, code) == []
         await person.look()
     assert len(await touches(service, code)) == 1
+
+
+async def test_the_page_of_a_community_says_what_it_is_for_and_lets_one_in(service: Service) -> None:
+    owner = await service.member("林小满")
+    community = await service.community(owner, name="西湖茶友", join_mode="invite")
+    code = await invite(owner, community_id=community["id"])
+    async with friend(service, code) as someone:
+        page = (await someone.look(**ZH)).text
+        for said in (
+            "西湖茶友",
+            "爱茶的人",
+            "当季的好茶",
+            "一起买更便宜",
+            "每单的毛利",
+            "只谈茶",
+            "1 位成员",
+            "登录后加入",
+        ):
+            assert said in page, said
+        await someone.send("enrol", key=f"web_{uuid4().hex}")
+        assert "1 位成员" in (await someone.look(**ZH)).text, "nobody is logged in"
+        await someone.log_in()
+        key = key_in((await someone.look()).text)
+        for _ in range(2):
+            assert (await someone.send("enrol", key=key)).headers["location"] == f"/i/{code}#join"
+        page = (await someone.look(**ZH)).text
+        assert "你已是成员" in page
+        assert "2 位成员" in page
+    await service.ops("POST", f"communities/{community['id']}/dissolve")
+    async with friend(service, code) as late:
+        await late.log_in()
+        page = (await late.look(**ZH)).text
+        assert "该社群已解散" in page
+        assert "/enrol" not in page
+        refusal = await late.send("enrol", key=key)
+        assert refusal.status_code == 409
+
+
+async def test_the_page_of_a_community_takes_applications(service: Service) -> None:
+    owner = await service.member()
+    community = await service.community(owner, join_mode="approve")
+    code = await invite(owner, community_id=community["id"])
+    async with friend(service, code) as someone:
+        await someone.log_in()
+        page = (await someone.look(**ZH)).text
+        assert "申请加入" in page
+        await someone.send("enrol", key=key_in(page), application="我也爱喝茶")
+        assert "等待审核" in (await someone.look(**ZH)).text
+    applicants = await owner.get(f"/v1/communities/{community['id']}/members", params={"state": "applied"})
+    assert [item["application"] for item in applicants.json()["items"]] == ["我也爱喝茶"]
+
+
+async def test_the_page_of_a_paid_community_leads_to_the_cashier_and_back(service: Service) -> None:
+    owner = await service.member()
+    terms = {"join_mode": "paid", "plan": {"price": 1990, "period_days": 30}}
+    code = await invite(owner, community_id=(await service.community(owner, **terms))["id"])
+    async with friend(service, code) as someone:
+        await someone.log_in()
+        page = (await someone.look(**ZH)).text
+        assert "付 ¥19.90 加入 30 天" in page
+        cashier, _, back = (await someone.send("enrol", key=key_in(page))).headers["location"].partition("?back=")
+        assert (await service.http.post(cashier, json={})).status_code == 200
+        assert (await someone.look(back.removeprefix(f"/i/{code}"))).headers["location"] == f"/i/{code}"
+        assert "你已是成员" in (await someone.look(**ZH)).text
+    elsewhere = await invite(owner, sale_id=(await service.sale()).id)
+    async with friend(service, elsewhere) as someone:
+        await someone.log_in()
+        assert (await someone.send("enrol", key=f"web_{uuid4().hex}")).status_code == 404
+
+
+async def test_a_community_that_one_may_not_see_has_no_page(service: Service) -> None:
+    owner, stranger = await service.members(2)
+    async with service.state.database.transaction() as session:
+        segment = Segment(name="nobody", kind=SegmentKind.STATIC, rule={}, created_at=service.clock())
+        session.add(segment)
+    community = await service.community(owner, see_segment_id=segment.id)
+    code = await invite(owner, community_id=community["id"])
+    async with friend(service, code) as someone:
+        assert (await someone.look()).status_code == 404
+    assert (await stranger.get(f"/v1/communities/{community['id']}")).status_code == 404

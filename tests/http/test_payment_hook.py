@@ -14,6 +14,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from app.gateways.payments import signing
+from app.main import create_app
 from tests.http.refusals import check_refusal, unchanged
 from tests.http.routes import ROUTES
 from tests.service import Member, Service
@@ -309,3 +310,19 @@ async def test_cashier_believes_the_merchant_alone(waiting: Payment, path: str) 
                 f"/sandbox/{path}", content=content, headers={name: str(value) for name, value in headers.items()}
             )
             check_refusal(reply, "signature_invalid")
+
+
+@pytest.mark.parametrize("address", [HOOK, "/hooks/chat/telegram/bnd_0"])
+async def test_who_hangs_up_is_no_fault_of_ours(service: Service, address: str) -> None:
+    sent: list[Any] = []
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.disconnect"}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    scope: dict[str, Any] = {"type": "http", "method": "POST", "path": address, "query_string": b"", "headers": []}
+    scope["state"] = {"kaituan": service.state}
+    await create_app(service.state.settings, service.state)(scope, receive, send)
+    assert sent[0]["status"] == 400

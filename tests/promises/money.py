@@ -72,11 +72,16 @@ async def refund(service: Service, order_id: str) -> None:
 async def later(service: Service, seconds: float, *members: Member) -> None:
     """Let time pass and the workers work; these members log in again."""
     service.clock.advance(seconds)
+    log_in_again(service, *members)
+    await service.work()
+
+
+def log_in_again(service: Service, *members: Member) -> None:
+    """Give members tokens that are good from now on."""
     now, key = int(service.clock().timestamp()), service.state.settings.key_for("access token")
     for member in members:
         claims = {"sub": member.id, "iat": now, "exp": now + DAY, "aud": AUDIENCE, "iss": ISSUER}
         member.token = jwt.encode(claims, key, ALGORITHM)
-    await service.work()
 
 
 async def has(member: Member, currency: str = "CNY") -> tuple[int, int, int, int]:

@@ -21,7 +21,7 @@ from app.services.queues import LOOK_SECONDS, Waiter
 from app.services.tickets import Ticket, sign_ticket
 from app.state import State, open_state
 from tests.http.refusals import check_refusal
-from tests.service import FLASH, Clock, Member, Sale, Service, gather_limited
+from tests.service import FLASH, TICKET_SECONDS, Clock, Member, Sale, Service, gather_limited
 
 
 async def flash_sale(
@@ -101,7 +101,7 @@ async def test_the_same_request_gets_its_answer_whatever_became_of_its_ticket(se
     for other in (ticket, member.ticket(sale), None, "text"):
         again = await member.buy(sale, ticket=other, key="once")
         assert (again.status_code, again.text) == (201, first.text)
-    service.clock.advance(121)
+    service.clock.advance(TICKET_SECONDS + 1)
     assert (await member.buy(sale, ticket=ticket, key="once")).text == first.text
     check_refusal(await member.buy(sale, ticket=ticket, key="another"), "ticket_expired")
     await flush_line(service, sale)

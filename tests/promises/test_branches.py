@@ -3,7 +3,7 @@
 import random
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -12,12 +12,14 @@ from sqlalchemy import insert, text
 from sqlmodel import SQLModel
 
 from app.domain.operators import Scope
+from app.domain.segments import bucket_of
 from app.models import Invite, Member, Referral, new_id
 from app.services.branches import MOST_SEEN, Direction, Walk, levels_query, read_levels, read_steps, steps_query
 from app.services.operators import create_key
+from tests.databases import NewDatabase
 from tests.promises.test_referrals import buy, conclude, invite, spread, tap
 from tests.service import Member as Caller
-from tests.service import Sale, Service
+from tests.service import Sale, Service, running_service
 
 FOREST = 10_000
 
@@ -118,9 +120,8 @@ class Forest:
         now = service.clock()
         rows: dict[type[SQLModel], list[dict[str, Any]]] = {Member: [], Invite: [], Referral: []}
         for number, id_ in enumerate(self.ids):
-            rows[Member].append(
-                {"id": id_, "provider": "dev", "subject": id_, "name": f"member {number}", "created_at": now}
-            )
+            named = {"id": id_, "bucket": bucket_of(id_)}
+            rows[Member].append(named | {"name": f"member {number}", "created_at": now})
             code = f"{id_[-19:]}"
             rows[Invite].append(
                 {
@@ -154,15 +155,19 @@ class Forest:
                 await (await session.connection()).execute(text("ANALYZE referrals, members"))
 
 
-@pytest.fixture(scope="session")
-async def forest(shared_service: Service) -> Forest:
-    """A forest, planted."""
-    forest = Forest(19)
-    await forest.plant(shared_service)
-    return forest
+@pytest.fixture(scope="module")
+async def planted(
+    new_database: NewDatabase, valkey: str, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[tuple[Service, Forest]]:
+    """A service with a database of its own, and in it a forest."""
+    async with running_service(await new_database(), valkey, tmp_path_factory.mktemp("forest")) as service:
+        forest = Forest(19)
+        await forest.plant(service)
+        yield service, forest
 
 
-async def test_a_forest_is_walked_as_one_would_by_hand(service: Service, forest: Forest) -> None:
+async def test_a_forest_is_walked_as_one_would_by_hand(planted: tuple[Service, Forest]) -> None:
+    service, forest = planted
     sample = random.Random(7).sample(forest.ids, 40) + forest.ids[:3]
     depths = Counter[int]()
     async with service.state.database.snapshot() as session:
@@ -189,8 +194,9 @@ async def test_a_forest_is_walked_as_one_would_by_hand(service: Service, forest:
     assert await service.violations() == []
 
 
-async def test_a_walk_visits_its_own_branch_only(service: Service, forest: Forest) -> None:
+async def test_a_walk_visits_its_own_branch_only(planted: tuple[Service, Forest]) -> None:
     """Rows that a query touches, told by the database: as many as the branch has, in a forest of ten thousand."""
+    service, forest = planted
     if service.state.database.is_sqlite:
         async with service.state.database.snapshot() as session:
             for direction in Direction:

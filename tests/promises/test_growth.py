@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 import pytest
 
 from app.domain.invites import InviteChannel
-from tests.conftest import create_database
+from tests.databases import NewDatabase
 from tests.forest import Forest, Row, grow, plant
 from tests.service import Service, running_service
 
@@ -208,15 +208,10 @@ def slices(forest: Forest) -> Iterator[tuple[datetime, datetime, dict[str, str]]
 
 @pytest.fixture(scope="module")
 async def planted(
-    backend: str, valkey: str, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+    new_database: NewDatabase, valkey: str, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[tuple[Service, Forest]]:
     """A service with a database of its own, and in it a forest."""
-    data = tmp_path_factory.mktemp("forest")
-    if backend == "sqlite":
-        url = f"sqlite:///{data / 'forest.sqlite3'}"
-    else:
-        url = await create_database(request.getfixturevalue("postgresql"))
-    async with running_service(url, valkey, data) as service:
+    async with running_service(await new_database(), valkey, tmp_path_factory.mktemp("forest")) as service:
         first, other = await service.sale(), await service.sale()
         second = await service.sale(community_id=first.body["community_id"])
         forest = grow(7, BEGIN, [first, second, other], COUNT)

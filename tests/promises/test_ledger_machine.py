@@ -16,6 +16,7 @@ from app.models import Account, Posting, Reward, Transfer
 from app.schemas.payouts import PayoutCreate
 from app.schemas.tips import TipCreate
 from app.services import causes, ledger, payouts, rewards, tips
+from tests.databases import create_database, create_sqlite
 from tests.promises.money import DAY, code, flash, later, policy, top_up
 from tests.service import Member, Sale, Service, running_service
 
@@ -173,10 +174,8 @@ class Book(RuleBasedStateMachine):
 def test_the_book_stays_in_order_whatever_happens(
     database: str, examples: int, valkey: str, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
-    from tests.conftest import create_database  # noqa: PLC0415 - a conftest is not there when modules are imported
-
     with asyncio.Runner() as runner:
-        url = f"sqlite:///{tmp_path / 'book.sqlite3'}"
+        url = runner.run(create_sqlite(tmp_path / "book.sqlite3"))
         if database == "postgresql":
             url = runner.run(create_database(request.getfixturevalue("postgresql")))
         opened = running_service(url, valkey, tmp_path)

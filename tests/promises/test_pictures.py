@@ -277,12 +277,21 @@ async def test_a_poster_of_what_is_still_to_come(service: Service) -> None:
 
 
 async def test_a_poster_of_a_community(service: Service) -> None:
-    body = {"name": "西湖茶友", "purpose": "一起喝到当季的好茶"}
-    community = (await service.ops("POST", "communities", body)).json()
+    community = await service.community(name="西湖茶友", need="一起喝到当季的好茶")
     code = (await invite(await service.member(), community_id=community["id"]))["code"]
     said = await read(service, code)
     for words in ("西湖茶友", "一起喝到当季的好茶", "邀请你加入社群"):
         assert words in said, said
+
+
+async def test_a_poster_says_nothing_of_a_community_that_not_everybody_may_see(service: Service) -> None:
+    owner = await service.member()
+    listed = {"name": "us", "kind": "static", "member_ids": [owner.id]}
+    segment = (await service.ops("POST", "segments", listed)).json()
+    community = await service.community(owner, name="西湖茶友", need="当季的好茶", see_segment_id=segment["id"])
+    said = await read(service, (await invite(owner, community_id=community["id"]))["code"])
+    assert "邀请你加入社群" in said
+    assert not any(words in said for words in ("西湖茶友", "当季的好茶"))
 
 
 async def test_the_language_is_the_reader_s(service: Service) -> None:

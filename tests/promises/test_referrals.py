@@ -29,6 +29,7 @@ from app.services.invariants import find_violations
 from app.services.suspicions import suspect
 from app.services.tokens import ALGORITHM, ISSUER
 from app.workers import causes
+from tests.databases import create_database, create_sqlite
 from tests.promises.money import policy
 from tests.service import FLASH, Member, Sale, Service, running_service
 
@@ -241,7 +242,7 @@ async def test_two_who_share_a_device_a_phone_or_an_account_are_flagged(service:
     sale = await spread(service)
     marks: dict[Suspicion, dict[str, str]] = {
         Suspicion.DEVICE: {"device": uuid4().hex},
-        Suspicion.PHONE: {"phone": f"1{uuid4().int % 10**10:010}"},
+        Suspicion.PHONE: {"phone": f"139{uuid4().int % 10**8:08}"},
         Suspicion.PAYER: {},
     }
     for reason, shared in marks.items():
@@ -464,11 +465,9 @@ RULES = st.builds(AttributionRules, st.sampled_from(TouchRule), st.integers(1, 2
 def test_histories_of_taps_and_purchases(
     database: str, valkey: str, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
-    from tests.conftest import create_database  # noqa: PLC0415 - a conftest is not there when modules are imported
-
     tally = Counter[str]()
     with asyncio.Runner() as runner:
-        url = f"sqlite:///{tmp_path / 'spreading.sqlite3'}"
+        url = runner.run(create_sqlite(tmp_path / "spreading.sqlite3"))
         if database == "postgresql":
             url = runner.run(create_database(request.getfixturevalue("postgresql")))
         opened = running_service(url, valkey, tmp_path)

@@ -14,6 +14,7 @@ from app.domain.rescues import OnUnfilled
 from app.gateways.dealer import Keys
 from app.services.dealing import sync
 from chaos.check import count_places
+from tests.databases import create_database, create_sqlite
 from tests.promises.test_rescues import rescue_sale
 from tests.service import Member, Sale, Service, running_service
 
@@ -132,10 +133,8 @@ class Groups(RuleBasedStateMachine):
 def test_no_money_is_lost_whatever_members_wish(
     database: str, valkey: str, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
-    from tests.conftest import create_database  # noqa: PLC0415 - a conftest is not there when modules are imported
-
     with asyncio.Runner() as runner:
-        url = f"sqlite:///{tmp_path / 'rescues.sqlite3'}"
+        url = runner.run(create_sqlite(tmp_path / "rescues.sqlite3"))
         if database == "postgresql":
             url = runner.run(create_database(request.getfixturevalue("postgresql")))
         opened = running_service(url, valkey, tmp_path)

@@ -93,6 +93,24 @@ async def test_money_that_waits_for_a_group_goes_back_with_it(service: Service) 
     assert await service.violations() == []
 
 
+async def test_orders_by_an_invite_are_rewarded_in_whatever_order_they_are_paid(service: Service) -> None:
+    sale, inviter, buyer = await flash(service), await service.member(), await service.member()
+    await policy(service, sale_id=sale.id)
+    invite = await code(inviter, sale)
+    orders = [
+        (await buyer.buy(sale)).json()["order"],
+        (await buyer.buy(sale, invite_code=invite)).json()["order"],
+        (await buyer.buy(sale, invite_code=invite)).json()["order"],
+    ]
+    earned = []
+    for order in reversed(orders):
+        await buyer.pay(order["id"])
+        await service.work()
+        earned.append((await has(inviter))[1])
+    assert earned == [490, 980, 980], "the first was ordered before the invite was there"
+    assert await service.violations() == []
+
+
 async def test_helpers_share_a_part_or_get_a_fixed_amount_each(service: Service) -> None:
     sale = await service.sale(**BARGAIN)
     shared = await policy(service, role="helper", sale_id=sale.id, levels=[{"basis_points": 1000}])
@@ -233,7 +251,7 @@ async def test_parallel_duplicates_of_everything_pay_once_and_reverse_once(servi
 
 async def same_phone(service: Service, name: str) -> tuple[Member, str]:
     """A member who has told a phone number, and the number."""
-    phone = f"1{uuid4().int % 10**14:014}"
+    phone = f"+861{3 + uuid4().int % 7}{uuid4().int % 10**9:09}"
     body = {"provider": "dev", "code": f"{name}-{uuid4().hex}", "phone": phone}
     session = (await service.http.post("/v1/sessions", json=body)).json()
     return Member(service, session["member"]["id"], name, session["access_token"]), phone

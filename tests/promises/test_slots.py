@@ -83,8 +83,8 @@ async def test_a_day_at_a_series(service: Service) -> None:
     assert [slot["state"] for slot in published.json()["items"]] == ["scheduled"] * 3
     assert (await service.ops("POST", f"sales/{sale.id}/slots/publish")).json() == published.json()
     day = date.fromisoformat(body["first_day"])
-    member = await service.member()
     await turn_to(service, "10:01", past_midnight=day)
+    member = await service.member()
     ten, two, _ = [
         Sale(slot["id"], [offer["id"] for offer in slot["offers"]], {}) for slot in await series(service, sale)
     ]

@@ -44,7 +44,7 @@ class Cast:
         number = len(self.rows.get(Member, []))
         id_ = f"mem_{number:032x}"
         made_at = self.at - old
-        self._add(Member, id=id_, provider="cast", subject=f"{number}", name=f"人{number}", created_at=made_at)
+        self._add(Member, id=id_, name=f"人{number}", created_at=made_at)
         for kind, value in marks.items():
             self._add(Mark, member_id=id_, kind=MarkKind(kind), digest=f"{kind} {value}", created_at=self.at)
         return id_

@@ -158,8 +158,8 @@ async def test_a_token_of_nobody_takes_nothing(service: Service) -> None:
     somebody = await service.member()
     ghost = await service.member("ghost")
     async with service.state.database.engine.begin() as connection:
-        for statement in ("DELETE FROM sessions WHERE member_id = :id", "DELETE FROM members WHERE id = :id"):
-            await connection.execute(text(statement), {"id": ghost.id})
+        for rows in ("sessions WHERE member_id", "identities WHERE member_id", "members WHERE id"):
+            await connection.execute(text(f"DELETE FROM {rows} = :id"), {"id": ghost.id})
     ghost = Member(service, ghost.id, "ghost", ghost.token)
     replies = await asyncio.gather(*(member.open(sale) for member in (ghost, somebody)))
     assert [reply.status_code for reply in replies] == [401, 201]

@@ -10,7 +10,7 @@ import httpx
 import pytest
 from sqlalchemy import text
 
-from app.gateways.dealer import Claim, ClaimRequest, Dealer, Keys
+from tests.attacks.forgetful import ForgetfulDealer
 from tests.service import Sale, Service, gather_limited
 
 UNIT_KEY = "units"
@@ -106,28 +106,6 @@ async def test_a_key_used_for_something_else_is_refused(service: Service) -> Non
     assert await service.left(sale) == [4, 5]
 
 
-class LyingDealer(Dealer):
-    """A Redis that loses what it knew of some places every few claims, as after a flush or a failover."""
-
-    def __init__(self, dealer: Dealer, about: str, every: int) -> None:
-        super().__init__(dealer.pipe)
-        self.about = about
-        self.every = every
-        self.deals = 0
-
-    async def deal(self, request: ClaimRequest, now: Any) -> tuple[Claim, bool]:
-        dealt = await super().deal(request, now)
-        self.deals += 1
-        name = Keys(request.sale_id)
-        if self.deals % self.every == 0 and self.about == UNIT_KEY:
-            await self.pipe.call("UNLINK", name.units(request.offer_id))
-            await self.pipe.call("HSET", name.offer(request.offer_id), "taken", 0, "low", 0)
-        elif self.deals % self.every == 0:
-            await self.pipe.call("UNLINK", name.seats(request.group_id))
-            await self.pipe.call("HSET", name.group(request.group_id), "held", 1, "paid", 0)
-        return dealt
-
-
 async def remove_key(service: Service, table: str) -> None:
     """Take away the primary key that makes a place a place."""
     async with service.state.database.engine.begin() as connection:
@@ -140,9 +118,9 @@ async def remove_key(service: Service, table: str) -> None:
 
 
 @pytest.mark.parametrize("has_key", [True, False], ids=["with key", "negative control: without key"])
-async def test_a_lying_dealer_cannot_sell_a_unit_twice(own_service: Service, *, has_key: bool) -> None:
+async def test_a_forgetful_dealer_cannot_sell_a_unit_twice(own_service: Service, *, has_key: bool) -> None:
     sale = await own_service.sale(stocks=[40])
-    own_service.state.dealer = LyingDealer(own_service.state.dealer, UNIT_KEY, every=7)
+    own_service.state.dealer = ForgetfulDealer(own_service.state.dealer, UNIT_KEY, every=7)
     if not has_key:
         await remove_key(own_service, UNIT_KEY)
     sold = outcomes(await race_for_units(own_service, sale, 120))
@@ -156,9 +134,9 @@ async def test_a_lying_dealer_cannot_sell_a_unit_twice(own_service: Service, *, 
 
 
 @pytest.mark.parametrize("has_key", [True, False], ids=["with key", "negative control: without key"])
-async def test_a_lying_dealer_cannot_seat_two_in_one_seat(own_service: Service, *, has_key: bool) -> None:
+async def test_a_forgetful_dealer_cannot_seat_two_in_one_seat(own_service: Service, *, has_key: bool) -> None:
     sale = await own_service.sale(group_size=6)
-    own_service.state.dealer = LyingDealer(own_service.state.dealer, SEAT_KEY, every=2)
+    own_service.state.dealer = ForgetfulDealer(own_service.state.dealer, SEAT_KEY)
     if not has_key:
         await remove_key(own_service, SEAT_KEY)
     _, replies = await race_for_seats(own_service, sale, 40)
