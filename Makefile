@@ -1,7 +1,7 @@
 PYTHON ?= python3.11
 PORT ?= 8000
 DATA ?= data
-SCOPES ?= catalog sales orders growth rewards invariants
+SCOPES ?= catalog sales orders growth rewards invariants communities chat events
 URL ?= http://127.0.0.1:$(PORT)
 
 BIN := .venv/bin
@@ -17,7 +17,7 @@ LOCK := $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-ha
 WORKERS := --numprocesses logical --maxprocesses 4 --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help env run demo key migrate test bench chaos check format docs screenshots lock audit clean
+.PHONY: help env run demo key migrate test bench chaos check format docs health screenshots lock audit clean
 
 help: ## Show this list
 	@echo "Kaituan 开团. It needs Python 3.11; everything else is installed into .venv."
@@ -33,7 +33,7 @@ demo: $(FOR_RUNNING) ## Have many members buy at a running service (URL=... MEMB
 	@exec $(BIN)/python -m app demo --url "$(URL)" $(if $(MEMBERS),--members "$(MEMBERS)") \
 		$(if $(SCENE),--scene "$(SCENE)") $(if $(KEY),--key "$(KEY)")
 
-key: $(FOR_RUNNING) ## Make an operator's API key (SCOPES="catalog sales orders growth rewards invariants" DATA=data)
+key: $(FOR_RUNNING) ## Make an operator's API key (SCOPES="catalog sales ..." DATA=data)
 	@$(BIN)/python -m app keys create --data "$(DATA)" $(addprefix --scope ,$(SCOPES))
 
 migrate: $(FOR_RUNNING) ## Bring the tables of DATABASE_URL to the newest migration
@@ -63,6 +63,9 @@ format: $(FOR_CHECKING) ## Format the code and mend what ruff can mend
 
 docs: $(FOR_CHECKING) ## Write the tables in docs/ from the code
 	@$(BIN)/python -m docs.tables
+
+health: $(FOR_CHECKING) ## Play two communities over 90 days; write docs/community-health.md (ARGS="--days 30")
+	@$(BIN)/python -m docs.health $(ARGS)
 
 screenshots: $(FOR_CHECKING) $(BROWSER) ## Play an invite in a browser; keep pictures in screenshots/
 	@$(BIN)/python -m docs.screenshots

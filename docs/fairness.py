@@ -34,6 +34,14 @@ CONNECTIONS = 1000
 """Of the bots, and of the people."""
 HANDS = 3
 """Requests that each bot has under way at the same time, all with keys of their own."""
+COMMUNITY = {
+    "name": "公平",
+    "audience": "想买龙井的人",
+    "need": "限量的好茶",
+    "benefits": "公平的机会",
+    "sustained_by": "每单的毛利",
+    "posting_rules": "只谈茶",
+}
 Json = dict[str, Any]
 
 
@@ -73,7 +81,8 @@ class Shop:
 
     async def sale(self, stock: int, *, drawn: bool = False) -> tuple[Json, datetime]:
         """A flash sale of so many units, and when it opens."""
-        community = await self.operate("communities", {"name": "公平"})
+        community = await self.operate("communities", COMMUNITY)
+        await self.operate(f"communities/{community['id']}/open")
         product = await self.operate("products", {"title": "龙井", "skus": ["罐"]})
         opens_at = datetime.now(UTC) + timedelta(seconds=LEAD_SECONDS)
         draws_at = (opens_at + timedelta(seconds=WINDOW_SECONDS)).isoformat()
