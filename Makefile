@@ -30,7 +30,7 @@ run: $(FOR_RUNNING) ## Try it: API, workers, SQLite, Valkey and sample data (POR
 	@exec $(BIN)/python -m app run --port "$(PORT)" --data "$(DATA)"
 
 demo: $(FOR_RUNNING) ## Have many members buy at a running service (URL=... MEMBERS=200 SCENE=... KEY=...)
-	@exec $(BIN)/python -m app demo --url "$(URL)" $(if $(MEMBERS),--members "$(MEMBERS)") \
+	@exec $(BIN)/python -m app.demo --url "$(URL)" $(if $(MEMBERS),--members "$(MEMBERS)") \
 		$(if $(SCENE),--scene "$(SCENE)") $(if $(KEY),--key "$(KEY)")
 
 key: $(FOR_RUNNING) ## Make an operator's API key (SCOPES="catalog sales ..." DATA=data)

@@ -15,6 +15,7 @@ import uvloop
 from pydantic import ValidationError
 
 from app.config import Environment, Settings, stand_in_port
+from app.domain.keys import SAMPLE_KEY
 from app.domain.operators import Scope
 from app.gateways.database import SQLITE_FILE, DatabaseNotReady, database_url, open_database
 from app.gateways.payments.wechatpay import ProviderNotReady
@@ -22,7 +23,7 @@ from app.gateways.valkey import FolderInUse
 from app.logs import begin_logging
 from app.main import collect_less_garbage, create_app, in_front
 from app.services import operators
-from app.services.sample import SAMPLE_KEY, add_sample, find_sample_invite
+from app.services.sample import add_sample, find_sample_invite
 from app.state import open_state
 from app.workers.loop import running_workers
 
@@ -88,26 +89,6 @@ def migrate() -> None:
     """Bring the database's tables to the newest migration."""
     _run(_migrate(_settings()))
     typer.echo("The tables are up to date.")
-
-
-@cli.command()
-def demo(
-    url: Annotated[str, typer.Option(help="A running service")] = "http://127.0.0.1:8000",
-    key: Annotated[str, typer.Option(envvar="KEY", help="Operator key; default: the sample data's")] = SAMPLE_KEY,
-    members: Annotated[int, typer.Option(min=8, max=2000, help="How many members buy together")] = 200,
-    scene: Annotated[str, typer.Option(help="`group`, or one way to sell: ladder, flash, …")] = "group",
-) -> None:
-    """Have many members buy together at a running service, or play one scene; check its promises afterwards."""
-    # Nothing else needs a terminal and its colours.
-    from app.demo.scene import play  # noqa: PLC0415
-    from app.demo.scenes import SCENES  # noqa: PLC0415
-    from app.demo.scenes.scene import run as run_scene  # noqa: PLC0415
-
-    if scene == "group":
-        raise typer.Exit(asyncio.run(play(url, key, members)))
-    if scene not in SCENES:
-        _stop(f"SCENE: there is none of the name {scene}; there are group, {', '.join(SCENES)}")
-    raise typer.Exit(asyncio.run(run_scene(url, key, scene, SCENES[scene])))
 
 
 @keys.command("create")

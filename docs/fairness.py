@@ -22,7 +22,7 @@ from uuid import uuid4
 import httpx
 
 from app.demo.crowd import Crowd, Reply, open_crowd
-from app.services.sample import SAMPLE_KEY
+from app.domain.keys import SAMPLE_KEY
 
 EARLY_SECONDS, PEOPLE_SECONDS, WINDOW_SECONDS = 0.5, 5.0, 30.0
 """Bots come so long before the opening, people within so long after it; a draw is so long after it."""

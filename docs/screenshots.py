@@ -15,7 +15,7 @@ from typing import Any
 import httpx
 from playwright.async_api import Browser, Page, async_playwright
 
-from app.services.sample import SAMPLE_KEY
+from app.domain.keys import SAMPLE_KEY
 from tests.browser.chromium import arguments, find_chromium
 
 ROOT = Path(__file__).parents[1]

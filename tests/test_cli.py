@@ -20,12 +20,12 @@ from tests.service import free_port
 ROOT = Path(__file__).parents[1]
 
 
-async def command(*arguments: str, **environment: str) -> tuple[int, str]:
+async def command(*arguments: str, module: str = "app", **environment: str) -> tuple[int, str]:
     """Run a command to its end: exit code, and everything it printed."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
-        "app",
+        module,
         *arguments,
         cwd=ROOT,
         env=os.environ | environment,

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from app.domain.keys import SAMPLE_KEY
 from app.gateways.dealer import LUA
-from app.services.sample import SAMPLE_KEY
 from app.workers.loop import JOBS, SANDBOX_JOB
 from docs.tables import DOCS, error_classes, filled
 from tests.receivers import HOST

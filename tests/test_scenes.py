@@ -10,7 +10,7 @@ from app.demo.client import open_service
 from app.demo.scenes import SCENES
 from app.demo.scenes.community import KINDS, SAMPLE, play_kind
 from app.demo.scenes.scene import Scene
-from app.services.sample import SAMPLE_KEY
+from app.domain.keys import SAMPLE_KEY
 from tests.service import free_port
 from tests.test_cli import command, press_ctrl_c, started
 
@@ -25,9 +25,13 @@ async def url(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[str]:
         await press_ctrl_c(process)  # killed, it would leave its Valkey behind
 
 
+async def demo(url: str, scene: str, **environment: str) -> tuple[int, str]:
+    return await command("--url", url, "--scene", scene, module="app.demo", **environment)
+
+
 @pytest.mark.parametrize("scene", SCENES)
 async def test_a_scene_keeps_its_promises(url: str, scene: str) -> None:
-    code, output = await command("demo", "--url", url, "--scene", scene, COLUMNS="200", FLASH_MEMBERS="300")
+    code, output = await demo(url, scene, COLUMNS="200", FLASH_MEMBERS="300")
     assert (code, output.splitlines()[-1]) == (0, "violations: 0"), output
 
 
@@ -45,6 +49,6 @@ def test_the_sample_file_has_a_community_of_every_kind() -> None:
 
 
 async def test_a_scene_that_is_not_there_is_named(url: str) -> None:
-    code, output = await command("demo", "--url", url, "--scene", "nothing")
+    code, output = await demo(url, "nothing")
     assert code == 2
     assert all(scene in output for scene in SCENES)

@@ -74,5 +74,5 @@ def _check(sale: Json, member_count: int) -> None:
     if left < needed:
         raise CannotPlay(
             f"“{title}” has {left} units left, {member_count} members may want {needed}.\n"
-            "Add stock, or let fewer take part: `python -m app demo --members …`"
+            "Add stock, or let fewer take part: `make demo MEMBERS=…`"
         )

@@ -28,3 +28,7 @@ def is_well_formed(key: str) -> bool:
     """Whether the key has our form and its checksum fits."""
     match = _PATTERN.fullmatch(key)
     return match is not None and checksum(match[1]) == match[2]
+
+
+SAMPLE_KEY = build_key("DevelopmentOnlyKeyDoNotUseInProd")
+"""The key of the sample data, which everybody knows; it is made in development only."""

@@ -7,7 +7,7 @@ from datetime import timedelta
 from sqlmodel import col, select
 
 from app.config import Environment
-from app.domain.keys import build_key
+from app.domain.keys import SAMPLE_KEY
 from app.domain.operators import Scope
 from app.models import Identity, Invite, Sale
 from app.schemas.communities import CommunityCreate
@@ -23,7 +23,6 @@ from app.services.sales import create_sale, publish_sale
 from app.services.sessions import create_session
 from app.state import State
 
-SAMPLE_KEY = build_key("DevelopmentOnlyKeyDoNotUseInProd")
 YEAR = timedelta(days=365)
 FRIEND = "lin.xiaoman"
 
