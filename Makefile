@@ -13,8 +13,8 @@ INSTALL := $(BIN)/python -m pip install -q -q --disable-pip-version-check --requ
 LOCK := $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --no-header --no-annotate
 
-# One per core, each with servers of its own. More of them only wait for each other.
-WORKERS := --numprocesses logical --maxprocesses 4 --dist worksteal
+# Each with servers of its own.
+WORKERS := --numprocesses auto --dist worksteal
 
 .DEFAULT_GOAL := help
 .PHONY: help env run demo key migrate test bench chaos check format docs health screenshots lock audit clean

@@ -6,6 +6,7 @@ its own, or in your Redis the database with its number.
 """
 
 import asyncio
+import gc
 import os
 import sys
 import tempfile
@@ -28,6 +29,21 @@ __all__ = ["pytest_terminal_summary"]  # a hook: pytest finds it by its name
 os.environ["XDG_RUNTIME_DIR"] = tempfile.mkdtemp(prefix="kaituan-runtime-")
 # httpx tries to import it for every request, and looks through every folder to find that it is not installed.
 sys.modules.setdefault("sniffio", None)  # type: ignore[arg-type]
+
+
+# What is imported to collect the tests stays.
+gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    """From now on there is garbage."""
+    gc.freeze()
+    gc.enable()
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """One more than there are cores: scenes and commands wait more than they work."""
+    return min(os.cpu_count() or 1, 4) + 1
 
 
 def pytest_configure(config: pytest.Config) -> None:

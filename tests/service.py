@@ -286,8 +286,8 @@ class Service:
         await self.work()
 
     async def work(self) -> None:
-        """The same without the dealer's, which looks at every sale."""
-        jobs = [SANDBOX_JOB, *(job for job in JOBS if job.name != "dealer")]
+        """The same without the dealer's, which looks at every sale, and that of retention, which runs once an hour."""
+        jobs = [SANDBOX_JOB, *(job for job in JOBS if job.name not in {"dealer", "retention"})]
         idle = 0
         for job in cycle(jobs):
             idle = 0 if await job.run_once(self.state, self.clock()) else idle + 1

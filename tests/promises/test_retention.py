@@ -29,12 +29,13 @@ from app.models import (
     Touch,
 )
 from app.services import retention
-from app.services.retention import clear
 from app.workers import robots as worker
+from app.workers.loop import JOBS
 from tests.promises.test_robots import Stage, ask, bound_sale, opened, work
 from tests.service import FLASH, Service
 
 MOMENT = timedelta(seconds=60)
+(clear,) = [job.run_once for job in JOBS if job.name == "retention"]
 
 
 async def rows(service: Service, model: type[SQLModel], **key: str) -> list[SQLModel]:
