@@ -286,7 +286,7 @@ class Service:
         await self.work()
 
     async def work(self) -> None:
-        """The same without the dealer's, which looks at every sale, and that of retention, which runs once an hour."""
+        """The same without the dealer's, which looks at every sale, and that of retention, an hourly one."""
         jobs = [SANDBOX_JOB, *(job for job in JOBS if job.name not in {"dealer", "retention"})]
         idle = 0
         for job in cycle(jobs):

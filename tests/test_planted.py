@@ -1,6 +1,7 @@
 """No secret is logged; and if one were, it would be noticed."""
 
 import logging
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -47,8 +48,14 @@ def run_tests(folder: Path, body: str, *options: str) -> tuple[int, str]:
     """Run a test that does this, after having planted its secret."""
     (folder / "conftest.py").write_text(PLUGIN)
     (folder / "test_it.py").write_text(f"{HEAD}    {body}\n")
-    arguments = ["-m", "pytest", "-q", "-p", "no:cacheprovider", *options, str(folder)]
-    done = subprocess.run([sys.executable, *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *options, str(folder)],
+        cwd=ROOT,
+        env=os.environ | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     return done.returncode, done.stdout
 
 
@@ -62,7 +69,7 @@ def test_a_secret_that_is_logged_fails_the_run(tmp_path: Path, how: str) -> None
 
 
 def test_a_secret_that_is_logged_fails_a_shared_run(tmp_path: Path) -> None:
-    code, output = run_tests(tmp_path, f"plant(SECRET)\n    {CASES['message']}", "-n", "2")
+    code, output = run_tests(tmp_path, f"plant(SECRET)\n    {CASES['message']}", "-p", "xdist", "-n", "2")
     assert (code, f"{FOUND}: 1 of" in output) == (1, True), output
 
 
