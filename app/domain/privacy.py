@@ -170,7 +170,7 @@ DECISIONS: Mapping[str, Decision] = {
     "chat_numbers": _nobodys("numbers of offers, groups and bargains", "subject"),
     "messages": Decision(
         Fate.DELETED,
-        "commands they gave, as far as we knew that it was they; their words are not kept",
+        "commands they gave; who that was is kept until they are answered, then only which member, if any",
         whose=("member_id",),
         hidden=("reply_token",),
     ),

@@ -19,7 +19,7 @@ class Message(SQLModel, table=True):
     __table_args__ = (
         UniqueConstraint("binding_id", "message_id"),
         check("attempts", f"attempts BETWEEN 0 AND {MAX_ATTEMPTS}"),
-        check("forgotten", "state = 'received' OR reply_token IS NULL"),
+        check("forgotten", "state = 'received' OR (reply_token IS NULL AND sender_id = '' AND chat_id = '')"),
         Index("ix_messages_received", "binding_id", "id", **where("state = 'received'")),
         Index(None, "created_at"),
     )
@@ -27,8 +27,10 @@ class Message(SQLModel, table=True):
     id: str = id_field("msg")
     binding_id: str = link_field("bindings.id")
     message_id: str = Field(max_length=200)
+    """A digest of the platform's, which may say who it is from."""
     chat_id: str = Field(max_length=200)
     sender_id: str = Field(max_length=120)
+    """Both empty once it is answered: whoever is no member yet could not have them erased."""
     member_id: str | None = link_field("members.id", default=None, nullable=True, index=True)
     """Who that was, as far as we knew when we answered."""
     command: dict[str, Any] | None = Field(default=None, sa_type=JSON(none_as_null=True))

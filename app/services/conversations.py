@@ -129,15 +129,16 @@ async def _answer(
     target: MessageState = MessageState.ANSWERED,
 ) -> bool:
     """Move a message on, and queue its answer. False when another worker did."""
+    # What is said in private must not be read by others, whatever way the platform takes.
+    alone = message.sender_id if message.is_private else None
+    to = Destination(message.chat_id, reply_token=read_reply_token(state, message), only_to=alone)
+    forgotten = {"reply_token": None, "sender_id": "", "chat_id": ""}
     async with transaction(state, state.clock()) as work:
         member_id = None if member is None else member.id
-        moved = await work.advance(MESSAGE_TRANSITIONS, message, target, reply_token=None, member_id=member_id)
+        moved = await work.advance(MESSAGE_TRANSITIONS, message, target, member_id=member_id, **forgotten)
         if moved is None:
             return False
         if card is not None:
-            # What is said in private must not be read by others, whatever way the platform takes.
-            alone = message.sender_id if message.is_private else None
-            to = Destination(message.chat_id, reply_token=read_reply_token(state, message), only_to=alone)
             robots.answer(state, work, binding.id, to, card)
     return True
 

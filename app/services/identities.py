@@ -19,7 +19,7 @@ from app.domain.identities import MAX_IDENTITIES, WECHAT_UNION, Login, may_unlin
 from app.domain.members import tidy_name
 from app.gateways.logins.provider import Confirmed, LoginProvider
 from app.gateways.sealing import blind_index
-from app.models import Identity, Member, Session
+from app.models import Identity, LinkCode, Member, Session
 from app.schemas.fields import Page
 from app.schemas.identities import IdentityPublic
 from app.services.erased import end_sessions, know_ended
@@ -148,6 +148,8 @@ async def unlink_identity(state: State, member_id: str, identity_id: str) -> Non
         if not may_unlink(row.provider, [other.provider for other in rows.values()], state.logins):
             raise IdentityLast
         await work.session.delete(row)
+        given = (col(LinkCode.provider) == row.provider) & (col(LinkCode.subject) == row.subject)
+        await work.session.exec(delete(LinkCode).where(given))
         if row.provider == Login.WECHAT:
             await work.session.exec(
                 delete(Identity).where(col(Identity.member_id) == member_id, col(Identity.provider) == WECHAT_UNION)

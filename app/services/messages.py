@@ -26,7 +26,7 @@ from app.state import State
 PURPOSE = "reply token"
 BINDING_ID = re.compile("bnd_[0-9a-f]{32}")
 MAX_ID, MAX_SENDER, MAX_TOKEN = 200, 120, 2000
-"""Characters of what platforms call messages and chats; of senders; of what an answer is sent with."""
+"""Characters of what platforms call chats; of senders; of what an answer is sent with."""
 
 
 async def receive(state: State, platform_name: str, binding_id: str, request: HookRequest) -> HookReply:
@@ -104,7 +104,7 @@ async def _keep(state: State, work: Work, binding: Binding, message: ChatMessage
         work.database.insert_unless_there(Message, ["binding_id", "message_id"]).values(
             id=id_,
             binding_id=binding.id,
-            message_id=message.message_id if _fits(message.message_id, MAX_ID) else _digest(message.message_id),
+            message_id=_digest(message.message_id),
             chat_id=message.chat_id,
             sender_id=message.sender_id,
             command=None if command is None else asdict(command),

@@ -330,7 +330,7 @@ CHANGES = {
     "ck_chat_numbers_number": offence(number="0"),
     "ck_messages_attempts": offence(attempts="6"),
     "ck_messages_forgotten": offence("state = 'answered'", reply_token=NOBODY),
-    "ck_messages_message_state": offence("reply_token IS NULL", state=NOBODY),
+    "ck_messages_message_state": offence("state = 'answered'", state=NOBODY),
     "ck_robots_failures": offence(failures="-1"),
     "ck_announcements_due_at": offence("due_at IS NULL", due_at="said_at"),
     "ck_announcements_joined": offence(joined="-1"),

@@ -127,6 +127,8 @@ async def live(service: Service) -> Life:
     stand_in = SlackStandIn()
     async with playing(service, stand_in):
         chat = Chat(service, stand_in, await bind(service, stand_in, sale.body["community_id"]))
+        for text in ("绑定", "开团", "你好"):
+            assert await chat.ask(SENDER, text, private=True)
         await chat.link(me, SENDER)
     # A group that succeeds, and an order that is refunded.
     opened = (await me.open(sale, key=KEY)).json()
