@@ -27,15 +27,16 @@ WITHIN = KEPT_BY | {Person.MEMBER, Person.EXPERT}
 
 PUBLIC = """
     home docs openapi static livez readyz
-    open_invite show_group_page show_sale_page return_from_cashier join enrol log_in log_out pay_order make_own_link
+    open_invite show_group_page show_sale_page return_from_cashier join log_in log_out pay_order make_own_link
     receive_notice verify_chat_hook receive_chat_hook show_link_page log_in_by_link
     create_charge close_charge query_charge show_page pay pay_by_form pay_out refund query_refund
-    get_bargain get_bargain_changes watch_bargain get_group get_changes watch_group list_groups list_sales get_sale
+    get_bargain get_bargain_changes watch_bargain watch_bargain_by_websocket
+    get_group get_changes watch_group watch_group_by_websocket list_groups list_sales get_sale
     get_draw show_code show_poster show_picture
     create_session refresh_session
     list_open_communities get_community
 """
-"""Some of these look at cookies, signatures or secrets of their own, which have their own tests."""
+"""Some of these look at signatures or secrets of their own, which have their own tests."""
 FOR_MEMBERS = """
     list_bargains cut_price buy_at_bargain start_bargain
     list_my_coupons quote_coupon
@@ -86,6 +87,7 @@ FOR_LEADERS = """
 """
 COMMUNITY: dict[str, frozenset[Person]] = {
     "join_community": LOGGED_IN - {Person.BLOCKED},
+    "enrol": EVERYBODY - {Person.BLOCKED},
     "get_membership": LOGGED_IN - {Person.STRANGER},
     "leave_community": WITHIN | {Person.APPLICANT},
     **dict.fromkeys(("set_role", "hand_over", *FOR_ONE.split()), frozenset({Person.OWNER})),

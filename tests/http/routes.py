@@ -31,13 +31,17 @@ on_postgresql = pytest.mark.parametrize("backend", ["postgresql"], indirect=True
 """For requests that are refused before anything is looked up, or by the same look for every route: which database
 is behind it makes no difference. PostgreSQL takes fewer texts.
 """
+SOCKET = "WEBSOCKET"
+"""Instead of a method."""
 FILE_ROUTES = {"put_picture"}
 FORM_ROUTES = {"pay_by_form", "log_in", "log_out", "join", "enrol", "pay_order", "make_own_link", "log_in_by_link"}
 
 
 @dataclass(frozen=True)
 class Route:
-    """One method of one address. `operation` is its part of the OpenAPI document; None when it is not in it."""
+    """One method of one address, or its WebSocket. `operation` is its part of the OpenAPI document; None when it is
+    not in it.
+    """
 
     method: str
     path: str
@@ -144,7 +148,10 @@ def sample(schema: dict[str, Any]) -> Any:
 
 def _routes() -> Iterator[Route]:
     for context in iter_route_contexts(APP.routes):
-        if context.path is None or context.name is None or isinstance(context.original_route, WebSocketRoute):
+        if context.path is None or context.name is None:
+            continue
+        if isinstance(context.original_route, WebSocketRoute):
+            yield Route(SOCKET, context.path, context.name, None)
             continue
         path = f"{context.path}/{{path:path}}" if context.methods is None else context.path
         for method in sorted((context.methods or {"GET"}) - {"HEAD"}):
@@ -152,7 +159,8 @@ def _routes() -> Iterator[Route]:
             yield Route(method, path, context.name, operation)
 
 
-ROUTES = list(_routes())
+EVERY_ROUTE = list(_routes())
+ROUTES = [route for route in EVERY_ROUTE if route.method != SOCKET]
 JSON_ROUTES = [route for route in ROUTES if route.body_schema is not None]
 RAW_ROUTES = [route for route in ROUTES if route.takes_raw_body]
 KEYED_ROUTES = [route for route in ROUTES if route.needs_key]

@@ -63,12 +63,18 @@ class World:
     async def ask(
         self, route: Route, *, ids: dict[str, str] | None = None, headers: dict[str, Any] | None = None, **body: Any
     ) -> httpx.Response:
-        """Call a route about the things of this world, in English and in Chinese by turns.
+        """Call a route about the things of this world: see `request`."""
+        return await self.service.http.send(self.request(route, ids=ids, headers=headers, **body))
+
+    def request(
+        self, route: Route, *, ids: dict[str, str] | None = None, headers: dict[str, Any] | None = None, **body: Any
+    ) -> httpx.Request:
+        """A call of a route about the things of this world, in English and in Chinese by turns.
 
         `ids` go before the world's own, `headers` before the credentials; a header of None is left out.
         """
         wanted = self.credentials | next(self._languages) | (headers or {})
-        return await self.service.http.request(
+        return self.service.http.build_request(
             route.method,
             route.address(self.ids | self.special.get(route.name, {}) | (ids or {})),
             headers={name: value for name, value in wanted.items() if value is not None},
