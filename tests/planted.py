@@ -8,6 +8,7 @@ is shared among several searches what was said in it.
 import io
 import json
 import logging
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
@@ -16,14 +17,26 @@ from urllib.parse import quote
 
 import pytest
 
+from app.domain.keys import SAMPLE_KEY
 from app.logs import keep_secrets
 
 ENDING = 8
 """By so many last characters a secret is found; shorter ones cannot be planted."""
 DIFFERENT = 4
 """Characters that a secret has at least."""
-SECRET_FIELDS = frozenset({"access_token", "refresh_token", "secret", "phone", "link_code", "credentials"})
+SECRET_FIELDS = frozenset({"access_token", "refresh_token", "visitor_token", "secret", "phone", "credentials"})
 """Fields of requests and answers in JSON whose texts are secrets."""
+CODE_PATHS = frozenset(
+    {"/v1/sessions", *(f"/v1/members/me/{name}" for name in ("identities", "phone", "link-codes"))}
+)
+"""Where `code` is one of these fields, too: elsewhere it is an invite's or a coupon's."""
+PHONE = re.compile(r"\+?[\d -]{8,20}")
+OF_OURS = re.compile(r"ktk_[0-9A-Za-z]{38}|eyJ[\w-]+\.eyJ[\w-]+\.[\w-]+")
+"""The forms of keys and tokens: those that a process makes for itself nobody else plants."""
+PAGES = re.compile(r"/(?:link|sandbox/pay)/([\w-]{16,})")
+"""Addresses that let in whoever knows them."""
+STAND_INS_SECRETS = ("token", "secret", "key")
+"""What the names of a stand-in's secrets end with."""
 FOUND = "planted secrets that were logged"
 _planted: set[str] = set()
 _heard = io.StringIO()
@@ -32,15 +45,27 @@ _heard = io.StringIO()
 def plant(*secrets: str) -> None:
     """Nothing that is logged may have one of these texts in it, nor what they are in an address."""
     for secret in secrets:
-        assert len(secret) >= ENDING, f"{secret!r} is too short to be found"
+        assert _can_be_found(secret), f"{secret!r} is too short or too plain to be found"
         _planted.update({secret, quote(secret, safe="")})
 
 
-def plant_fields(body: bytes) -> None:
-    """Plant the secrets in a request or an answer of the API, if it is one in JSON."""
-    if any(b'"%s"' % name.encode() in body for name in SECRET_FIELDS):
+def plant_fields(body: bytes, path: str = "") -> None:
+    """Plant the secrets in a request to this path or in its answer, if it is one in JSON."""
+    names = SECRET_FIELDS | {"code"} if path in CODE_PATHS else SECRET_FIELDS
+    if any(b'"%s"' % name.encode() in body for name in names):
         with suppress(ValueError):
-            plant(*filter(_can_be_found, _secret_texts(json.loads(body), inside=False)))
+            plant(*filter(_can_be_found, _secret_texts(json.loads(body), names, inside=False)))
+
+
+def plant_addresses(text: str) -> None:
+    """Plant the secrets in the addresses of pages that are in a text."""
+    plant(*filter(_can_be_found, PAGES.findall(text)))
+
+
+def plant_stand_in(stand_in: object) -> None:
+    """Plant what a stand-in of a chat platform, which keeps them as attributes, has for secrets."""
+    of_it = {name: value for name, value in vars(stand_in).items() if name.endswith(STAND_INS_SECRETS)}
+    plant(*(value for value in of_it.values() if isinstance(value, str)))
 
 
 def _can_be_found(text: str) -> bool:
@@ -58,7 +83,9 @@ def search() -> set[tuple[str, str]]:
     endings = defaultdict(list)
     for secret in _planted:
         endings[secret[-ENDING:]].append(secret)
-    found = {(secret, line) for line in _heard.getvalue().splitlines() for secret in _within(line, endings)}
+    lines = _heard.getvalue().splitlines()
+    found = {(secret, line) for line in lines for secret in _within(line, endings)}
+    found |= {(secret, line) for line in lines for secret in OF_OURS.findall(line) if secret != SAMPLE_KEY}
     _heard.seek(0)
     _heard.truncate()
     return found
@@ -71,16 +98,19 @@ def _within(line: str, endings: dict[str, list[str]]) -> Iterator[str]:
                 yield secret
 
 
-def _secret_texts(value: Any, *, inside: bool) -> Iterable[str]:
+def _secret_texts(value: Any, names: frozenset[str], *, inside: bool) -> Iterable[str]:
+    """With provider `dev` a code is any name, unless it is the number of a phone."""
     match value:
+        case {"provider": "dev", "code": str(code)} if "code" in names and not PHONE.fullmatch(code):
+            yield from _secret_texts(value, names - {"code"}, inside=inside)
         case dict():
             for name, own in value.items():
-                yield from _secret_texts(own, inside=inside or name in SECRET_FIELDS)
+                yield from _secret_texts(own, names, inside=inside or name in names)
         case list():
             for own in value:
-                yield from _secret_texts(own, inside=inside)
+                yield from _secret_texts(own, names, inside=inside)
         case str() if inside:
-            yield value
+            yield value.removeprefix("+86")
 
 
 class Listener:

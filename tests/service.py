@@ -28,7 +28,7 @@ from app.state import State, open_state
 from app.workers import dealer
 from app.workers.loop import JOBS, SANDBOX_JOB
 from tests.databases import empty
-from tests.planted import plant, plant_fields
+from tests.planted import plant, plant_addresses, plant_fields
 
 FLASH: dict[str, Any] = {"kind": "flash", "group_size": 1, "group_ttl_seconds": None, "hold_ttl_seconds": 300}
 """Terms of a flash sale."""
@@ -344,12 +344,16 @@ class Pools(httpx.AsyncBaseTransport):
             await pool.aclose()
 
 
-async def _plant_secrets(response: httpx.Response) -> None:
+async def plant_secrets(response: httpx.Response) -> None:
     """Those in an answer, and in what was asked for: of what was refused nobody keeps anything."""
+    path = response.request.url.path
+    if response.is_success:
+        plant_addresses(path)
     if response.is_success and response.headers.get("content-type") == "application/json":
-        plant_fields(await response.aread())
+        plant_fields(body := await response.aread(), path)
+        plant_addresses(body.decode())
         if isinstance(response.request.stream, httpx.ByteStream):
-            plant_fields(response.request.content)
+            plant_fields(response.request.content, path)
 
 
 @asynccontextmanager
@@ -397,7 +401,7 @@ async def running_service(database_url: str, redis_url: str, data: Path) -> Asyn
             base_url=settings.public_url,
             timeout=60,
             transport=Pools(),
-            event_hooks={"response": [_plant_secrets]},
+            event_hooks={"response": [plant_secrets]},
         ) as http:
             key = await create_key(state, "tests", list(Scope))
             plant(key)

@@ -6,7 +6,7 @@ import re
 import signal
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import httpx
@@ -33,6 +33,8 @@ async def command(*arguments: str, module: str = "app", **environment: str) -> t
         stderr=asyncio.subprocess.STDOUT,
     )
     output, _ = await process.communicate()
+    if arguments[:2] != ("keys", "create"):  # which prints one
+        hear(output.decode())
     return process.returncode or 0, output.decode()
 
 
@@ -68,6 +70,17 @@ async def started(
         if process.returncode is None:  # with its own processes, which would keep its output open
             os.killpg(process.pid, signal.SIGKILL)
         await process.wait()
+        hear(await rest_of(process))
+
+
+async def rest_of(process: asyncio.subprocess.Process) -> str:
+    """What it has printed that nobody has read. A process of its own that is left may keep the output open."""
+    assert process.stdout
+    printed = b""
+    with suppress(TimeoutError):
+        while more := await asyncio.wait_for(process.stdout.read(2**16), 1):
+            printed += more
+    return printed.decode()
 
 
 async def press_ctrl_c(process: asyncio.subprocess.Process) -> tuple[int, str]:
@@ -163,6 +176,7 @@ async def test_a_process_that_is_told_to_stop_serves_on_for_a_moment(tmp_path: P
         assert (answer.status_code, answer.headers["connection"]) == (200, "close")
         process.send_signal(signal.SIGTERM)
         output, _ = await process.communicate()
+        hear(output.decode())
         assert b"Traceback" not in output, output.decode()
 
 

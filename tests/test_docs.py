@@ -12,6 +12,7 @@ from app.domain.keys import SAMPLE_KEY
 from app.gateways.dealer import LUA
 from app.workers.loop import JOBS, SANDBOX_JOB
 from docs.tables import DOCS, error_classes, filled
+from tests.planted import hear
 from tests.receivers import HOST
 from tests.service import Service, free_port
 
@@ -101,6 +102,7 @@ async def test_the_sessions_of_the_documents_work_when_pasted(service: Service, 
             | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"},
         )
         output, errors = await shell.communicate()
+        hear(errors.decode())
     finally:
         working.cancel()
         await asyncio.gather(working, return_exceptions=True)

@@ -1,5 +1,6 @@
 """No secret is logged; and if one were, it would be noticed."""
 
+import json
 import logging
 import os
 import subprocess
@@ -18,6 +19,7 @@ from tests.planted import Listener
 def pytest_configure(config):
     config.pluginmanager.register(Listener())
 """
+CODE, PHONE = '{"code": "7YPKQXWN"}', '{"provider": "dev", "code": "+8613812345678"}'
 CASES = {
     "message": "logging.getLogger('any.where').debug('at %s', SECRET)",
     "exception": "try:\n        int(SECRET)\n    except ValueError:\n        logging.exception('told')",
@@ -25,13 +27,20 @@ CASES = {
     "own handlers": "apart = logging.getLogger('apart')\n    apart.propagate = False\n    apart.warning(SECRET)",
     "before it is known": "logging.info('made %s', SECRET)\n    plant(SECRET)",
     "a process": "hear(subprocess.run(['echo', SECRET], capture_output=True, text=True).stdout)",
+    "a process's own": "hear('eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJ4In0.c2lnbmVk')",
+    "a page": "logging.info('made a-page-of-ones-own')\n    plant_addresses('http://x/link/a-page-of-ones-own?y')",
+    "a stand-in": "logging.info('made new-secret')\n    plant_stand_in(Namespace(token='new-secret', busy=0))",
+    "a link code": f"logging.info('made 7YPKQXWN')\n    plant_fields(b'{CODE}', f'{{ME}}link-codes')",
+    "a phone": f"logging.info('13812345678')\n    plant_fields(b'{PHONE}', f'{{ME}}phone')",
     "an answer": 'logging.info(\'made new-secret\')\n    plant_fields(b\'{"secret": {"one": "new-secret"}}\')',
 }
 HEAD = """
 import logging, subprocess
+from argparse import Namespace
 from urllib.parse import quote
-from tests.planted import hear, plant, plant_fields
+from tests.planted import hear, plant, plant_addresses, plant_fields, plant_stand_in
 
+ME = "/v1/members/me/"
 SECRET = "s3cret/+86138"
 
 
@@ -76,6 +85,15 @@ def test_a_secret_that_is_logged_fails_a_shared_run(tmp_path: Path) -> None:
 def test_a_secret_that_is_kept_does_not(tmp_path: Path) -> None:
     code, output = run_tests(tmp_path, "plant(SECRET)\n    logging.info('nothing')")
     assert (code, f"{FOUND}: 0 of 2, in 1 lines" in output) == (0, True), output
+
+
+@pytest.mark.parametrize(
+    ("path", "provider"), [("/v1/coupons", "wechat"), ("/v1/sessions", "dev")], ids=["of a coupon", "any name"]
+)
+def test_a_code_that_is_no_secret_is_not_planted(tmp_path: Path, path: str, provider: str) -> None:
+    body = json.dumps({"provider": provider, "code": "ABCDEFGHIJ"}).encode()
+    code, output = run_tests(tmp_path, f"plant(SECRET)\n    plant_fields({body!r}, {path!r})")
+    assert (code, f"{FOUND}: 0 of 2" in output) == (0, True), output
 
 
 @pytest.mark.parametrize("address", ADDRESSES)

@@ -11,7 +11,7 @@ from app.demo.scenes import SCENES
 from app.demo.scenes.community import KINDS, SAMPLE, play_kind
 from app.demo.scenes.scene import Scene
 from app.domain.keys import SAMPLE_KEY
-from tests.service import free_port
+from tests.service import free_port, plant_secrets
 from tests.test_cli import command, press_ctrl_c, started
 
 
@@ -38,6 +38,7 @@ async def test_a_scene_keeps_its_promises(url: str, scene: str) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 async def test_a_community_behaves_as_its_kind_is_named(url: str, kind: str) -> None:
     async with open_service(url) as service:
+        service.http.event_hooks = {"response": [plant_secrets]}
         scene = Scene(service, SAMPLE_KEY, Console(quiet=True))
         await play_kind(scene, kind)
     assert scene.broken == []

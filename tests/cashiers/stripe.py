@@ -16,6 +16,7 @@ from starlette.routing import Route
 
 from app.config import Settings
 from app.gateways.payments.stripe import Stripe
+from tests.planted import plant
 from tests.service import Service
 
 KEY, SECRET = "sk_test_51Kaituan", "whsec_test_secret"
@@ -48,6 +49,7 @@ class Cashier:
 
     def settings(self, base: Settings) -> Settings:
         """The service's settings with an account of ours."""
+        plant(KEY, SECRET)
         return base.model_copy(
             update={
                 "stripe_secret_key": KEY,

@@ -32,6 +32,7 @@ from starlette.routing import Route
 
 from app.config import Settings
 from app.gateways.payments.wechatpay import WechatPay
+from tests.planted import plant
 from tests.service import Service
 
 APP, MERCHANT, API_KEY = "wx8888888888888888", "1900000109", "0123456789abcdefghijklmnopqrstuv"
@@ -106,9 +107,9 @@ class Cashier:
     def settings(self, base: Settings, folder: Path) -> Settings:
         """The service's settings with a merchant of ours, whose keys lie in a folder."""
         private, public = folder / "apiclient_key.pem", folder / "pub_key.pem"
-        private.write_bytes(
-            key("merchant").private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()),
-        )
+        pem = key("merchant").private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        plant(API_KEY, *pem.decode().splitlines()[1:-2])
+        private.write_bytes(pem)
         public.write_bytes(
             key("platform").public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo),
         )

@@ -17,6 +17,7 @@ from app.gateways.chat.dingtalk import DingTalk
 from app.gateways.chat.platform import ChatPlatform, Credentials, Destination, HookRequest, Inbound
 from app.gateways.chat.wechat import WeChat
 from app.gateways.chat.wecom import WeCom
+from tests.planted import plant_stand_in
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 PLAYED: dict[str, tuple[Callable[[], ChatPlatform], Callable[[], StandIn]]] = {
@@ -93,6 +94,7 @@ def open_chat(name: str) -> Chat:
     """A new one."""
     make_platform, make_stand_in = PLAYED[name]
     stand_in = make_stand_in()
+    plant_stand_in(stand_in)
     return Chat(make_platform(), stand_in, active(stand_in.credentials()))
 
 

@@ -17,6 +17,7 @@ from app.demo.platforms.telegram import TelegramStandIn
 from app.domain.errors import SignatureInvalid
 from app.gateways.chat import discord, feishu, slack, telegram
 from app.gateways.chat.platform import Button, Card, ChatPlatform, Credentials, HookRequest, Inbound
+from tests.planted import plant_stand_in
 
 Json = dict[str, Any]
 NOW = datetime(2026, 11, 26, 4, 5, 6, tzinfo=UTC)
@@ -85,6 +86,7 @@ KINDS = {
 
 def entered(stand_in: StandIn) -> dict[str, tuple[str, ...]]:
     """The credentials of a binding, as a platform gets them."""
+    plant_stand_in(stand_in)
     return {name: tuple(active) for name, active in stand_in.credentials().items()}
 
 

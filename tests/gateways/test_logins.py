@@ -18,6 +18,7 @@ from app.gateways.chat.transport import ChatHttp
 from app.gateways.logins.provider import Confirmed
 from app.gateways.logins.telegram import TelegramLogins
 from app.gateways.logins.wechat import HOST, WeChatLogins
+from tests.planted import plant
 
 BOT = "42:TEST"
 PUBLISHED = (
@@ -127,7 +128,9 @@ async def test_whatever_is_signed_it_is_read_or_refused(fields: dict[str, str]) 
 
 @pytest.fixture
 def stand_in() -> WeChatLoginStandIn:
-    return WeChatLoginStandIn()
+    stand_in = WeChatLoginStandIn()
+    plant(stand_in.app_secret, stand_in.session_key)
+    return stand_in
 
 
 def wechat(stand_in: WeChatLoginStandIn, secret: str | None = None) -> WeChatLogins:

@@ -31,6 +31,7 @@ from app.schemas.sessions import SessionCreate, SessionPublic
 from app.services import erased, erasure, identities, members, numbers, phones, sessions
 from tests.guards.cuts import Cut, cuts, notices
 from tests.guards.world import World
+from tests.planted import plant
 from tests.service import Member
 
 IDENTITIES, SESSIONS, PHONES, ERASED = (
@@ -105,6 +106,7 @@ async def telegram_is_believed_what_it_signed_just_now(world: World) -> None:
 )
 async def wechat_is_believed_what_it_says_of_our_app(world: World) -> None:
     stand_in, now = WeChatLoginStandIn(), world.service.clock()
+    plant(stand_in.app_secret, stand_in.session_key)
     http = ChatHttp("http://stand-in", httpx.ASGITransport(stand_in.app())).to({HOST})
     logins = WeChatLogins(stand_in.app_id, stand_in.app_secret, http)
     assert (await logins.confirm(stand_in.log_in("oX"), now)).subject == "oX"

@@ -12,6 +12,7 @@ from app.demo.platforms.stand_in import Said, StandIn, StandInRequest
 from app.gateways.chat.platforms import PLATFORMS
 from app.gateways.chat.transport import ChatHttp
 from app.workers import messages, robots
+from tests.planted import plant_stand_in
 from tests.service import Member, Service
 
 DONE = "✓"
@@ -93,6 +94,8 @@ async def playing(service: Service, *stand_ins: StandIn) -> AsyncIterator[None]:
     async def route(scope: Any, receive: Any, send: Any) -> None:
         await apps[scope["path"].split("/")[1]](scope, receive, send)
 
+    for one in stand_ins:
+        plant_stand_in(one)
     real = service.state.chat_http
     service.state.chat_http = ChatHttp("http://stand-ins", httpx.ASGITransport(app=route))
     try:

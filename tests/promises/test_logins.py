@@ -28,6 +28,7 @@ from app.services.sessions import GRACE, read_access_token
 from app.services.transactions import transaction
 from app.state import _open_logins, open_state
 from tests.leaks import find_leaks
+from tests.planted import plant
 from tests.service import Member, Service
 
 BOT = "4242:AAbb-cc_dd"
@@ -39,6 +40,7 @@ NUMBER = "+8613912345678"
 def wechat(service: Service) -> Iterator[WeChatLoginStandIn]:
     """A WeChat and a Telegram to log in with."""
     stand_in, state = WeChatLoginStandIn(), service.state
+    plant(stand_in.app_secret, stand_in.session_key, BOT)
     http = ChatHttp("http://stand-in", httpx.ASGITransport(stand_in.app())).to({HOST})
     logins = WeChatLogins(stand_in.app_id, stand_in.app_secret, http)
     state.logins |= {"wechat": logins, "telegram": TelegramLogins(BOT, timedelta(minutes=5))}
