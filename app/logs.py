@@ -7,6 +7,8 @@ WIRES = ("aiosqlite", "httpcore", "httpx", "sqlalchemy", "websockets")
 """Below WARNING these log addresses, headers and rows."""
 SERVERS = ("uvicorn.access", "uvicorn.error")
 """These log the addresses we are called at."""
+FALSE_ALARM = "ASGI callable returned without completing handshake."
+"""uvicorn says so whenever we refuse a WebSocket with an answer, at the level of an error."""
 SECRET_PATHS = ("/link/", "/sandbox/pay/")
 """What follows lets in whoever knows it."""
 
@@ -18,17 +20,22 @@ def begin_logging(level: str | int) -> None:
 
 
 def keep_secrets() -> None:
-    """Have nothing logged that is nobody else's business, at any level."""
+    """Have nothing logged that is nobody else's business, or not so, at any level."""
     for name in WIRES:
         logging.getLogger(name).setLevel(logging.WARNING)
     for name in SERVERS:
         logging.getLogger(name).addFilter(_cut_addresses)
+    logging.getLogger("uvicorn.error").addFilter(_is_so)
 
 
 def _cut_addresses(record: logging.LogRecord) -> bool:
     if isinstance(record.args, tuple):
         record.args = tuple(_cut(arg) if isinstance(arg, str) and arg[:1] == "/" else arg for arg in record.args)
     return True
+
+
+def _is_so(record: logging.LogRecord) -> bool:
+    return record.msg != FALSE_ALARM
 
 
 def _cut(address: str) -> str:

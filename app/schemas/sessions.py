@@ -9,7 +9,9 @@ from app.schemas.identities import Code
 
 
 class SessionCreate(Body):
-    """Log in. With provider `dev` (development and staging only) the code is any name you like."""
+    """Log in. With provider `dev` (development and staging only) the code is any you like, of letters, digits and
+    `._@-`.
+    """
 
     provider: Annotated[str, Field(pattern="^[a-z_]{1,20}$", examples=["dev"])]
     code: Code
