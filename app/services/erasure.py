@@ -87,8 +87,9 @@ async def erase(state: State, member_id: str, *, forfeit_balance: bool) -> Erasu
                 raise ErasureRefused(**found)
             await _forfeit(work, member_id)
             known_as = select(Identity.provider, Identity.subject).where(Identity.member_id == member_id)
-            given = tuple_(col(LinkCode.provider), col(LinkCode.subject)).in_(known_as)
-            await work.session.exec(delete(LinkCode).where(given))
+            await work.session.exec(
+                delete(LinkCode).where(tuple_(col(LinkCode.provider), col(LinkCode.subject)).in_(known_as))
+            )
             for model in (Identity, Session, Mark, Phone):
                 await work.session.exec(delete(model).where(col(model.member_id) == member_id))
             table = SQLModel.metadata.tables[Member.__tablename__]

@@ -148,8 +148,9 @@ async def unlink_identity(state: State, member_id: str, identity_id: str) -> Non
         if not may_unlink(row.provider, [other.provider for other in rows.values()], state.logins):
             raise IdentityLast
         await work.session.delete(row)
-        given = (col(LinkCode.provider) == row.provider) & (col(LinkCode.subject) == row.subject)
-        await work.session.exec(delete(LinkCode).where(given))
+        await work.session.exec(
+            delete(LinkCode).where(col(LinkCode.provider) == row.provider, col(LinkCode.subject) == row.subject)
+        )
         if row.provider == Login.WECHAT:
             await work.session.exec(
                 delete(Identity).where(col(Identity.member_id) == member_id, col(Identity.provider) == WECHAT_UNION)

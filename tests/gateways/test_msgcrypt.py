@@ -90,12 +90,13 @@ def test_what_platforms_publish_is_verified_and_read(vector: Vector) -> None:
     assert msgcrypt.encrypt(vector.key, vector.receive_id, message, prefix) == vector.encrypted
 
 
-def test_what_tencent_publishes_is_encrypted_alike() -> None:
+def test_what_tencent_publishes_is_encrypted_alike_and_read() -> None:
     """WXBizMsgCryptTest.testAesEncrypt in Tencent's sample in Java."""
-    key, message = "abcdefghijklmnopqrstuvwxyz0123456789ABCDEFG", "我是中文abcd123"
-    assert msgcrypt.encrypt(key, "wxb11529c136998cb6", message.encode(), b"aaaabbbbccccdddd") == (
-        "jn1L23DB+6ELqJ+6bruv21Y6MD7KeIfP82D6gU39rmkgczbWwt5+3bnyg5K55bgVtVzd832WzZGMhkP72vVOfg=="
-    )
+    key, message = "abcdefghijklmnopqrstuvwxyz0123456789ABCDEFG", "我是中文abcd123".encode()
+    receiver = "wxb11529c136998cb6"
+    encrypted = "jn1L23DB+6ELqJ+6bruv21Y6MD7KeIfP82D6gU39rmkgczbWwt5+3bnyg5K55bgVtVzd832WzZGMhkP72vVOfg=="
+    assert msgcrypt.encrypt(key, receiver, message, b"aaaabbbbccccdddd") == encrypted
+    assert msgcrypt.decrypt([key], [receiver], encrypted) == (message, key)
 
 
 @vectors

@@ -28,7 +28,7 @@ from app.gateways.logins.wechat import HOST, WeChatLogins
 from app.gateways.sealing import blind_index
 from app.models import Phone
 from app.schemas.sessions import SessionCreate, SessionPublic
-from app.services import erased, erasure, identities, members, numbers, phones, sessions
+from app.services import erased, erasure, identities, links, members, numbers, phones, sessions
 from tests.guards.cuts import Cut, cuts, notices
 from tests.guards.world import World
 from tests.planted import plant
@@ -178,6 +178,8 @@ async def what_one_is_known_by_is_nobody_elses(world: World) -> None:
     ),
     Cut(f"{IDENTITIES}.unlink_identity", "col(Identity.member_id) == member_id", "True"),
     Cut(f"{IDENTITIES}.unlink_identity", "col(Identity.provider) == WECHAT_UNION", "True"),
+    Cut(f"{IDENTITIES}.unlink_identity", "col(LinkCode.provider) == row.provider", "True"),
+    Cut(f"{IDENTITIES}.unlink_identity", "col(LinkCode.subject) == row.subject", "True"),
     Cut("app.domain.identities.may_unlink", "provider not in set(Login) or other in logins", "True"),
     Cut("app.domain.identities.may_unlink", "other in logins", "other in set(Login)"),
     Cut(f"{IDENTITIES}.unlink_identity", "ended = await end_sessions", "ended = [] and await end_sessions"),
@@ -196,7 +198,12 @@ async def one_unlinks_ones_own_and_can_still_log_in(world: World) -> None:
     async with world.work() as work:
         await identities.link(work, one.id, "wechat", f"o{one.id}")
         await identities.link(work, one.id, "dev", f"more-{one.id}")
+    for provider, subject in (("wechat", one.id), ("wechat", two.id), ("slack", one.id)):
+        await links.create_link(world.state, provider, f"o{subject}")
     await identities.unlink_identity(world.state, one.id, (await known_by(world, one))[f"wechat o{one.id}"])
+    for subject, provider, count in ((one.id, "wechat", 0), (two.id, "wechat", 1), (one.id, "slack", 1)):
+        given = "link_codes WHERE subject = :subject AND provider = :provider"
+        assert await world.count(given, subject=f"o{subject}", provider=provider) == count
     assert await world.count("identities WHERE member_id = :id", id=one.id) == 4
     assert await world.count("identities WHERE member_id = :id AND provider = 'wechat_union'", id=two.id) == 1
     await identities.unlink_identity(world.state, one.id, dev)

@@ -20,7 +20,20 @@ from app.schemas.groups import ClaimCreate
 from app.schemas.invites import InviteCreate
 from app.schemas.payouts import PayoutCreate
 from app.schemas.tips import TipCreate
-from app.services import claims, erased, erasure, exports, invites, locks, marks, payouts, sessions, tips
+from app.services import (
+    claims,
+    erased,
+    erasure,
+    exports,
+    identities,
+    invites,
+    links,
+    locks,
+    marks,
+    payouts,
+    sessions,
+    tips,
+)
 from tests.guards.cuts import Cut, cuts, notices
 from tests.guards.world import World
 from tests.promises.money import account, brought, flash, give, policy
@@ -74,13 +87,21 @@ async def nobody_is_erased_with_something_under_way(world: World) -> None:
             assert (await session.get_one(MemberRow, member.id)).name == member.name
 
 
-@notices(Cut(f"{ERASURE}.erase", "col(model.member_id) == member_id", later("model")))
+@notices(
+    Cut(f"{ERASURE}.erase", "col(model.member_id) == member_id", later("model")),
+    Cut(f"{ERASURE}.erase", "tuple_(col(LinkCode.provider), col(LinkCode.subject)).in_(known_as)", "True"),
+)
 async def erasing_one_logs_nobody_else_out(world: World) -> None:
     member, other = await world.service.member(), await world.service.member()
     async with world.work() as work:
         for one in (member, other):
             await marks.mark(world.state, work, one.id, MarkKind.DEVICE, "shared")
+            await identities.link(work, one.id, "slack", one.id)
+    for one in (member, other):
+        await links.create_link(world.state, "slack", one.id)
     await gone(world, member)
+    for one, count in ((member, 0), (other, 1)):
+        assert await world.count("link_codes WHERE subject = :id", id=one.id) == count
     for model in (Session, Mark):
         for one, count in ((member, 0), (other, 1)):
             assert await world.count(f"{model.__tablename__} WHERE member_id = :id", id=one.id) == count
