@@ -169,7 +169,7 @@ async def test_a_server_that_stops_makes_all_wait_that_were_due() -> None:
             warm_up=0,
         )
     stop_ms = (came[1] - came[0]) * 1000
-    assert latency.max_ms >= stop_ms
+    assert latency.max_ms >= stop_ms - 1000 / 100  # what came second was due so long after what came first
     assert latency.p50_ms > stop_ms / 4  # counted from when they were sent, it would be next to nothing
 
 
