@@ -7,12 +7,13 @@ in SQL is in `services/segments.py`; tests hold one against the other.
 """
 
 import math
-from collections.abc import Collection, Iterator, Mapping
+import operator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from re import fullmatch
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from app.domain.errors import InvalidTerms
 from app.domain.money import MAX_AMOUNT
@@ -77,7 +78,12 @@ NUMBERS: Mapping[Fact, int] = {
     Fact.NIGHT_SHARE: 100,
 }
 """Facts that are numbers, and the largest to compare them with."""
-COMPARED = (Op.AT_LEAST, Op.AT_MOST, Op.EXACTLY)
+COMPARED: Mapping[Op, Callable[[Any, Any], Any]] = {
+    Op.AT_LEAST: operator.ge,
+    Op.AT_MOST: operator.le,
+    Op.EXACTLY: operator.eq,
+}
+"""How numbers are compared, and columns that hold them."""
 
 
 class Consented(StrEnum):
@@ -234,19 +240,9 @@ def evaluate(rule: Rule, known: Known, now: datetime) -> bool:
             return not evaluate(part, known, now)
         case Numbered(fact, op, value):
             number = _number(fact, known, now)
-            return number is not None and _holds(number, op, value)
+            return number is not None and bool(COMPARED[op](number, value))
         case Worded(fact, words):
             return not _words(fact, known).isdisjoint(words)
-
-
-def _holds(number: int, op: Op, value: int) -> bool:
-    match op:
-        case Op.AT_LEAST:
-            return number >= value
-        case Op.AT_MOST:
-            return number <= value
-        case _:
-            return number == value
 
 
 def _number(fact: Fact, known: Known, now: datetime) -> int | None:

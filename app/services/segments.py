@@ -20,6 +20,7 @@ from app.domain.members import mask_name
 from app.domain.memberships import MembershipState
 from app.domain.segments import (
     BUCKETS,
+    COMPARED,
     DAY,
     LISTED,
     All,
@@ -92,18 +93,8 @@ COUNTS: Mapping[Fact, ColumnElement[Any]] = {
 def _numbered(fact: Fact, op: Op, value: int, now: datetime) -> Condition:
     if fact in MOMENTS:
         return _since(MOMENTS[fact], op, value, now)
-    compared = _compared(COUNTS[fact], op, value)
+    compared: Condition = COMPARED[op](COUNTS[fact], value)
     return and_(CHECK_INS > 0, compared) if fact == Fact.NIGHT_SHARE else compared
-
-
-def _compared(number: ColumnElement[Any], op: Op, value: int) -> Condition:
-    match op:
-        case Op.AT_LEAST:
-            return number >= value
-        case Op.AT_MOST:
-            return number <= value
-        case _:
-            return number == value
 
 
 def _since(moment: Any, op: Op, days: int, now: datetime) -> Condition:
