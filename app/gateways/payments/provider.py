@@ -92,6 +92,15 @@ class Notice:
     refund: RefundNews | None = None
 
 
+class Refused(Exception):
+    """A provider understood, and will not: with this status and its own code, such as `ORDER_NOT_EXIST`."""
+
+    def __init__(self, status: int, code: str) -> None:
+        super().__init__(f"{status} {code}")
+        self.status = status
+        self.code = code
+
+
 class PaymentProvider(Protocol):
     """Every call is repeatable under the same id. Those that ask the provider raise `ProviderUnavailable`."""
 

@@ -26,6 +26,7 @@ from app.gateways.payments.provider import (
     RefundAnswer,
     RefundNews,
     RefundRequest,
+    Refused,
 )
 from app.gateways.signatures import matches, signed_at
 
@@ -95,15 +96,6 @@ class Event(BaseModel):
     type: str
     created: int = MOMENT
     data: EventData
-
-
-class Refused(Exception):
-    """Stripe understood, and will not: its code, such as `amount_too_small`."""
-
-    def __init__(self, status: int, code: str) -> None:
-        super().__init__(f"{status} {code}")
-        self.status = status
-        self.code = code
 
 
 class Stripe:

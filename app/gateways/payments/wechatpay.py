@@ -36,6 +36,7 @@ from app.gateways.payments.provider import (
     RefundAnswer,
     RefundNews,
     RefundRequest,
+    Refused,
 )
 from app.gateways.payments.wechatpay_bill import read_lines
 
@@ -124,15 +125,6 @@ class BillPlace(BaseModel):
     hash_type: Literal["SHA1"]
     hash_value: str
     download_url: str
-
-
-class Refused(Exception):
-    """WeChat Pay understood, and will not: its code, such as `ORDER_NOT_EXIST`."""
-
-    def __init__(self, status: int, code: str) -> None:
-        super().__init__(f"{status} {code}")
-        self.status = status
-        self.code = code
 
 
 class ProviderNotReady(Exception):
