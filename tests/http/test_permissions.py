@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import delete, update
 from sqlmodel import col
 from sqlmodel.ext.asyncio.session import AsyncSession
-from websockets import InvalidStatus, connect
+from websockets.exceptions import InvalidStatus
 
 from app.domain.jobs import JobState
 from app.domain.memberships import LeaveReason, MembershipState, Role
@@ -16,6 +16,7 @@ from app.models import Comment, Community, Job, Membership, Post
 from app.routers.pages import SESSION
 from tests.http.permissions import FOR_ONE, LETS_IN, WITHIN, Person
 from tests.http.routes import DOCUMENTED_ROUTES, EVERY_ROUTE, SOCKET, Route
+from tests.http.watchers import talking
 from tests.http.world import World
 from tests.service import Member
 
@@ -137,7 +138,7 @@ async def answer(world: World, request: httpx.Request) -> httpx.Response:
     if request.method == SOCKET:
         sent = {name: request.headers[name] for name in WHO if name in request.headers}
         try:
-            async with connect(str(request.url.copy_with(scheme="ws")), additional_headers=sent) as socket:
+            async with talking(world.service, request.url.raw_path.decode(), **sent) as socket:
                 return httpx.Response(200, text=str(await socket.recv()))
         except InvalidStatus as refusal:
             refused = refusal.response

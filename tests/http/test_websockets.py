@@ -2,27 +2,18 @@
 
 import json
 import logging
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import suppress
 from typing import Any
 
 import pytest
-from websockets.asyncio.client import ClientConnection, connect
+from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from app.routers.live import MESSAGES_AT_ONCE
-from tests.http.watchers import FOREVER_SECONDS, joined, opened, until_listened, watching
+from tests.http.watchers import joined, opened, talking, until_listened, watching
 from tests.service import BARGAIN, Service
 
 UNKNOWN = "0" * 32
-
-
-@asynccontextmanager
-async def talking(service: Service, path: str) -> AsyncIterator[ClientConnection]:
-    """A WebSocket that was accepted."""
-    url = service.url.replace("http", "ws", 1) + path
-    async with connect(url, proxy=None, open_timeout=FOREVER_SECONDS, close_timeout=FOREVER_SECONDS) as socket:
-        yield socket
 
 
 async def heard(socket: ClientConnection) -> list[dict[str, Any]]:

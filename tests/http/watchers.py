@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import httpx
+from websockets.asyncio.client import ClientConnection, connect
 
 from app.services.watching import Watch
 from tests.service import Member, Sale, Service
@@ -66,6 +67,14 @@ async def watching(service: Service, group_id: str, after: int | None = None) ->
             assert reply.headers["content-type"].startswith("text/event-stream")
             assert reply.headers["cache-control"] == "no-store"
             yield Stream(reply)
+
+
+@asynccontextmanager
+async def talking(service: Service, path: str, **headers: str) -> AsyncIterator[ClientConnection]:
+    """A WebSocket that was accepted. Raises `InvalidStatus`, with the answer, when it is refused."""
+    url = service.url.replace("http", "ws", 1) + path
+    async with asyncio.timeout(FOREVER_SECONDS), connect(url, proxy=None, additional_headers=headers) as socket:
+        yield socket
 
 
 async def opened(service: Service, **terms: Any) -> tuple[Sale, Member, dict[str, Any]]:
